@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use tidegate_model::values::{Form, Given, value};
@@ -10,6 +10,9 @@ use tidegate_model::values::{Form, Given, value};
 /// Most networks in one list: it is walked for every entry of `X-Forwarded-For`. Enough for all
 /// ranges that a CDN connects from.
 const NETWORKS_MAX: usize = 1_000;
+
+/// Length of the prefix of IPv4-mapped addresses (RFC 4291 section 2.5.5.2).
+const MAPPED: u8 = 96;
 
 const EXPECTED: &str = "a network such as \"10.0.0.0/8\", or an address";
 
@@ -58,6 +61,16 @@ fn network(text: &str) -> Result<IpNet, String> {
             "the networks of the proxies: with all of them any client could claim any address"
                 .to_owned(),
         );
+    }
+    if let IpAddr::V4(address) = network.addr().to_canonical()
+        && let Some(length) = network.prefix_len().checked_sub(MAPPED)
+        && network.addr().is_ipv6()
+        && let Ok(of_ipv4) = Ipv4Net::new(address, length)
+    {
+        return Err(format!(
+            "IPv4, since addresses are compared in that form: \"{}\"",
+            of_ipv4.trunc()
+        ));
     }
     if network != network.trunc() {
         let (whole, address) = (network.trunc(), IpNet::from(network.addr()));

@@ -29,6 +29,12 @@ pub fn normalise(raw: &str) -> Result<Cow<'_, str>, PathError> {
     Ok(path)
 }
 
+/// Returns whether a path is one that [`normalise`] returns.
+#[must_use]
+pub fn is_normal(path: &str) -> bool {
+    path.len() <= LENGTH_MAX && check(path).is_ok()
+}
+
 /// Whether there is nothing to decode and nothing to refuse, found in one pass; true of most paths.
 fn is_plain(raw: &str) -> bool {
     let mut after_slash = false;
@@ -134,7 +140,9 @@ mod tests {
         ];
         for (raw, path) in cases {
             assert_eq!(normalise(raw).as_deref(), Ok(path), "{raw}");
+            assert!(is_normal(path), "{path}");
         }
+        assert!(!is_normal("/a/../b") && !is_normal("a") && !is_normal("/a\n"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! From the text of a policy to the plan that decisions are made from, with all errors on the way.
 
+use tidegate_model::printable;
+
 use crate::check::{self, Checked};
 use crate::plan::{Plan, Sources, Window, WindowEffect};
 use crate::syntax::{Diagnostic, Diagnostics, Quoted, Source, Span, counted, parse};
@@ -135,9 +137,4 @@ fn sources(checked: &Checked<'_, '_>) -> Sources {
         defaults: checked.defaults.planned(),
         windows: windows.collect(),
     }
-}
-
-/// Returns a text without control characters.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }

@@ -21,6 +21,7 @@ mod testing;
 mod compile;
 pub mod show;
 
+pub use check::values::ramp_position;
 pub use compile::{Compiled, TestResult, compile};
 
 #[cfg(test)]

@@ -42,6 +42,14 @@ const HEADERS: [HeaderName; 3] = [
 ];
 const VALUES: [&str; 3] = ["one", "two", "a b"];
 const NAMES: [&str; 3] = ["sid", "theme", "page"];
+// The last one ends where the mapped addresses begin.
+const NETWORKS: [&str; 5] = [
+    "128.0.0.0/1",
+    "0.0.0.0/0",
+    "::/0",
+    "8000::/1",
+    "::fffe:0:0/96",
+];
 
 /// Makes random things of the language.
 pub(crate) struct Random(pub(crate) Rng);
@@ -158,7 +166,7 @@ impl Random {
         some.or(RegionMask::of(self.one_of(regions)))
     }
 
-    fn client(&mut self) -> IpAddr {
+    pub(crate) fn client(&mut self) -> IpAddr {
         match self.0.u8(0..3) {
             0 => IpAddr::V4(Ipv4Addr::from(self.0.u32(..))),
             1 => IpAddr::V6(Ipv4Addr::from(self.0.u32(..)).to_ipv6_mapped()),
@@ -215,7 +223,7 @@ impl Random {
                 let countries = (0..2).map(|_| self.country());
                 Condition::Country(Box::new(countries.collect()))
             }
-            7 => Condition::Client(vec!["128.0.0.0/1".parse().unwrap()]),
+            7 => Condition::Client(vec![self.choice(&NETWORKS).parse().unwrap()]),
             8 | 9 => Condition::Not(Box::new(self.condition(depth - 1))),
             10 => Condition::All(self.conditions(depth - 1)),
             _ => Condition::Any(self.conditions(depth - 1)),

@@ -44,7 +44,8 @@ pub(crate) fn survive(rules: &Rules<'_, '_, '_>, found: &mut Diagnostics) {
 /// open windows.
 type Situation = (RegionMask, Option<(u32, Option<Span>)>, OpenWindows);
 
-/// Returns the distinct situations of a policy, the one outside all windows first.
+/// Returns the distinct situations of a policy: those in which survival is required first, since only they make an
+/// error; among equals the one outside all windows.
 fn situations(rules: &Rules<'_, '_, '_>, policy: &DraftPolicy<'_, '_>) -> Vec<Situation> {
     let own = policy
         .clauses
@@ -54,20 +55,23 @@ fn situations(rules: &Rules<'_, '_, '_>, policy: &DraftPolicy<'_, '_>) -> Vec<Si
     let windows = rules.windows.iter().enumerate();
     let requiring: Vec<_> = windows
         .filter_map(|(at, window)| match window.effect.as_ref()? {
-            DraftEffect::Replace(clauses) => Some((at, clauses.require?)),
+            DraftEffect::Replace(clauses) => {
+                Some((at, clauses.require?, clauses.span(ClauseKind::Require)))
+            }
             DraftEffect::Drain(..) => None,
         })
         .collect();
     let mut seen = BTreeSet::new();
     let mut situations = Vec::new();
     for together in rules.together {
-        let replaced = requiring.iter().find(|(at, _)| together.open.has(*at));
-        let replaced = replaced.map(|(_, survived)| (*survived, None));
+        let replaced = requiring.iter().find(|(at, ..)| together.open.has(*at));
+        let replaced = replaced.map(|(_, survived, span)| (*survived, *span));
         let required = replaced.or(own).or(default);
         if seen.insert((together.drained.0, required.map(|(survived, _)| survived))) {
             situations.push((together.drained, required, together.open));
         }
     }
+    situations.sort_by_key(|(_, required, _)| required.is_none());
     situations
 }
 

@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
+use crate::check::fields::{cookie_text, header, header_text};
 use crate::check::names::twice;
-use crate::check::values::{
-    Value, continent, country, header, meant, method, name, network, pattern,
-};
+use crate::check::values::{Value, continent, country, meant, method, name, network, pattern};
 use crate::plan::{Condition, CountrySet};
 use crate::syntax::ast::{self, Field, Word};
 use crate::syntax::{Diagnostic, Diagnostics};
@@ -26,8 +25,7 @@ pub(crate) fn condition(tree: &ast::Condition<'_>, found: &mut Diagnostics) -> O
     }
 }
 
-fn read_field(field: &Field<'_>, found: &mut Diagnostics) -> Option<Condition> {
-    let value = || field.value.map(|value| value.text.into());
+fn read_field<'s>(field: &Field<'s>, found: &mut Diagnostics) -> Option<Condition> {
     let first = *field.names.first()?;
     match field.keyword.text {
         "path" => members(field, pattern, found).map(Condition::Path),
@@ -49,14 +47,36 @@ fn read_field(field: &Field<'_>, found: &mut Diagnostics) -> Option<Condition> {
             let host = kept(name(first), found)?;
             Some(Condition::Host(host.to_ascii_lowercase().into()))
         }
-        "header" => Some(Condition::Header(kept(header(first), found)?, value())),
-        "cookie" => Some(Condition::Cookie(kept(name(first), found)?.into(), value())),
-        "query" => Some(Condition::Query(kept(name(first), found)?.into(), value())),
+        "header" => {
+            let (name, value) = (kept(header(first), found), value(field, header_text, found));
+            Some(Condition::Header(name?, value?))
+        }
+        "cookie" => {
+            let (name, value) = (kept(name(first), found), value(field, cookie_text, found));
+            Some(Condition::Cookie(name?.into(), value?))
+        }
+        "query" => {
+            let any = |word: Word<'s>| Ok(word.text);
+            let (name, value) = (kept(name(first), found), value(field, any, found));
+            Some(Condition::Query(name?.into(), value?))
+        }
         other => {
             let right = meant(other, &["path", "method", "host"], "write a condition");
             found.push(Diagnostic::error(field.keyword.span, "not a condition").help(right));
             None
         }
+    }
+}
+
+/// Reads the value that a field is compared with, if there is one; `None` if no request can have it.
+fn value<'s>(
+    field: &Field<'s>,
+    read: impl Fn(Word<'s>) -> Value<&'s str>,
+    found: &mut Diagnostics,
+) -> Option<Option<Box<str>>> {
+    match field.value {
+        None => Some(None),
+        Some(word) => kept(read(word), found).map(|text| Some(text.into())),
     }
 }
 

@@ -7,6 +7,7 @@ mod checked;
 pub(crate) mod clauses;
 pub(crate) mod conditions;
 pub(crate) mod draft;
+pub(crate) mod fields;
 pub(crate) mod names;
 mod policies;
 mod reach;

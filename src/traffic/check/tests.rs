@@ -263,8 +263,69 @@ fn conditions_have_values_that_a_request_can_have() {
     condition("continent in (XX)", "`XX` is not a continent's code");
     condition("client in (10.0.0.1/8)", "`10.0.0.1/8` is not a network");
     condition("client in (10.0.0.1)", "`10.0.0.1` is not a network");
+    condition(
+        "client in (::ffff:10.0.0.0/104)",
+        "`::ffff:10.0.0.0/104` is not a network",
+    );
     condition("host a:80", "`a:80` is not a name");
     condition("header ä", "`ä` is not a name");
+    let no_header = "is not a value that a header can have";
+    for value in [" lead", "trail\t", " ", "a\u{7}b"] {
+        condition(&format!("header x = \"{value}\""), no_header);
+        condition(&format!("not header x = \"{value}\""), no_header);
+    }
+    let no_cookie = "is not a value that a cookie can have";
+    for value in ["b;c", ";", "trail ", " ", "a\u{7f}b"] {
+        condition(&format!("cookie x = \"{value}\""), no_cookie);
+    }
+    for value in ["", "a b", "a\tb", "é", "a\\b"] {
+        accepted(&format!(
+            "policy p {{ match header x = \"{value}\" or cookie x = \"{value}\" or query x = \"{value};\" prefer a }}\n\
+             policy z {{ prefer a }}"
+        ));
+    }
+}
+
+#[test]
+fn a_ramp_is_as_far_as_its_percentage_says() {
+    use super::values::ramp_position;
+    for (text, position) in [
+        ("0%", Some(0)),
+        ("0.29%", Some(29)),
+        ("1.1%", Some(110)),
+        ("57.3%", Some(5_730)),
+        ("100%", Some(10_000)),
+        ("100.0001%", None),
+        ("1e1%", None),
+        ("-0%", None),
+        ("+1%", None),
+        ("30", None),
+    ] {
+        assert_eq!(ramp_position(text), position, "{text}");
+    }
+}
+
+#[test]
+fn networks_of_mapped_addresses_are_those_of_ipv4() {
+    for (network, right) in [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:10.1.2.3/104", "10.0.0.0/8"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::ffff:10.1.2.3/128", "10.1.2.3/32"),
+        ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ("::ffff:0:0/95", "::fffe:0:0/95"),
+    ] {
+        let text = format!(
+            "{REGIONS}policy p {{ match client in ({network}) prefer a }}\npolicy z {{ prefer a | b }}"
+        );
+        let source = Source::new("x.policy", text.as_bytes());
+        let rendered = compile(&source).diagnostics.render(&source, false);
+        let help = format!("= help: write `{right}`\n");
+        assert!(rendered.contains(&help), "{rendered}");
+    }
+    accepted(
+        "policy p { match client in (::/0, 10.0.0.0/8, ::fffe:0:0/95) prefer a }\npolicy z { prefer a }",
+    );
 }
 
 #[test]
@@ -356,6 +417,17 @@ fn policies_that_no_request_reaches_are_found() {
         "client in (10.1.0.0/16, 10.2.0.0/16)",
     );
     hidden("client in (2001:db8::/32)", "client in (2001:db8:1::/48)");
+    // All below `::1:0:0:0` but the mapped addresses, which no client has.
+    let around: Vec<_> = (0..16)
+        .map(|bit| {
+            let ones = !(0xffff_u32 >> bit) & 0xffff;
+            format!("::{ones:x}:0:0/{}", 81 + bit)
+        })
+        .collect();
+    hidden(
+        &format!("client in ({})", around.join(", ")),
+        "client in (::/80)",
+    );
     hidden("header x", "header x = \"1\"");
     hidden("host A", "host a");
     hidden(
@@ -619,6 +691,28 @@ fn losing_a_region_leaves_one() {
     warned(
         "policy p { prefer a | b }\nwindow w { every day 01:00-02:00 UTC drain a }",
         "losing b leaves policy `p` no region, while `w` is open",
+    );
+}
+
+#[test]
+fn what_a_window_requires_is_required_of_policies_that_fail_outside_it_too() {
+    let window = |clause: &str| {
+        format!("policy p {{ prefer a }}\nwindow w {{\nevery day 01:00-02:00 UTC\n{clause}\n}}")
+    };
+    let wrong = "losing a leaves policy `p` no region, while `w` is open";
+    refused(&window("require survive 1"), &[(4, wrong)]);
+    warned(
+        &window("panic below 5%"),
+        "losing a leaves policy `p` no region",
+    );
+    // Each policy has one error, at what asks for it.
+    refused(
+        "policy p { match path /x prefer a require survive 1 }\npolicy q { prefer b }\n\
+         window w {\nevery day 01:00-02:00 UTC\nrequire survive 2\n}",
+        &[
+            (1, "losing a leaves policy `p` no region"),
+            (5, "losing b leaves policy `q` no region, while `w` is open"),
+        ],
     );
 }
 

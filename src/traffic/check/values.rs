@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
-use ipnet::IpNet;
+use http::Method;
+use ipnet::{IpNet, Ipv4Net};
 use tidegate_model::PathPattern;
 
 use crate::place::{Continent, is_assigned};
@@ -80,13 +80,20 @@ fn decimal(text: &str, decimals: u32) -> Option<u64> {
 }
 
 /// Reads a percentage as millionths.
+fn millionths(text: &str) -> Option<u32> {
+    let value = decimal(text.strip_suffix('%')?, 4)?;
+    (value <= 100 * PERCENT).then_some(value as u32)
+}
+
+/// Reads a percentage as the position of a ramp: of 10,000, rounded down.
+pub fn ramp_position(text: &str) -> Option<u16> {
+    millionths(text).map(|millionths| (millionths / 100) as u16)
+}
+
+/// Reads a percentage as millionths.
 pub(crate) fn percent(word: Word<'_>) -> Value<u32> {
-    let value = word
-        .text
-        .strip_suffix('%')
-        .and_then(|text| decimal(text, 4));
-    match value.filter(|value| *value <= 100 * PERCENT) {
-        Some(value) => Ok(value as u32),
+    match millionths(word.text) {
+        Some(value) => Ok(value),
         None => {
             let right = match decimal(word.text, 4) {
                 Some(_) => format!("a unit is required: `{}%`", word.text),
@@ -238,47 +245,6 @@ pub(crate) fn method(word: Word<'_>) -> Value<Method> {
     }
 }
 
-/// Fields of one connection (RFC 9110 section 7.6.1): what a client sends depends on the protocol.
-const OF_CONNECTIONS: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Returns why a policy cannot read a header, or what it should read in place of it.
-fn unreadable(lower: &str) -> Option<&'static str> {
-    match lower {
-        "host" | ":authority" => {
-            Some("HTTP/2 has no such header: `match host NAME` and `given host NAME` mean the host")
-        }
-        _ if OF_CONNECTIONS.contains(&lower) => {
-            Some("it concerns one connection and depends on the protocol: choose another header")
-        }
-        _ if lower.starts_with("tidegate-") => {
-            Some("only gateways send it: a client's is dropped. Choose another header")
-        }
-        _ => None,
-    }
-}
-
-/// Reads a header's name.
-pub(crate) fn header(word: Word<'_>) -> Value<HeaderName> {
-    if let Some(why) = unreadable(&word.text.to_ascii_lowercase()) {
-        return refused(word, "a header that a policy can read", why);
-    }
-    name(word)?;
-    match HeaderName::from_bytes(word.text.as_bytes()) {
-        Ok(header) => Ok(header),
-        Err(_invalid) => refused(word, "a header's name", "write a name such as `x-device`"),
-    }
-}
-
 /// Reads a pattern of paths.
 pub(crate) fn pattern(word: Word<'_>) -> Value<PathPattern> {
     match word.text.parse() {
@@ -291,11 +257,29 @@ pub(crate) fn pattern(word: Word<'_>) -> Value<PathPattern> {
 pub(crate) fn network(word: Word<'_>) -> Value<IpNet> {
     let (text, what) = (word.text, "a network");
     match (text.parse::<IpNet>(), text.parse::<IpAddr>()) {
-        (Ok(network), _) if network == network.trunc() => Ok(network),
-        (Ok(network), _) => refused(word, what, &format!("write `{}`", network.trunc())),
-        (Err(_), Ok(address)) => refused(word, what, &format!("write `{}`", IpNet::from(address))),
+        (Ok(network), _) if network == canonical(network) => Ok(network),
+        (Ok(network), _) => refused(word, what, &format!("write `{}`", canonical(network))),
+        (Err(_), Ok(address)) => {
+            let network = IpNet::from(address.to_canonical());
+            refused(word, what, &format!("write `{network}`"))
+        }
         (Err(_), Err(_)) => refused(word, what, "write `192.0.2.0/24` or `2001:db8::/32`"),
     }
+}
+
+/// Returns a network as clients' addresses are compared with it: by its first address, and of IPv4 if it is one of
+/// mapped addresses (RFC 4291 section 2.5.5.2), since no client has one.
+fn canonical(network: IpNet) -> IpNet {
+    const MAPPED: u8 = 96;
+    let whole = network.trunc();
+    let (IpAddr::V6(first), Some(length)) =
+        (whole.network(), whole.prefix_len().checked_sub(MAPPED))
+    else {
+        return whole;
+    };
+    let mapped = first.to_ipv4_mapped();
+    let mapped = mapped.and_then(|first| Ipv4Net::new(first, length).ok());
+    mapped.map_or(whole, IpNet::from)
 }
 
 /// Reads `/N`, the length of an IPv4 prefix; `/24` is `/56` for IPv6, and so on.

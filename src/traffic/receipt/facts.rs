@@ -35,6 +35,11 @@ struct RecordedStanding {
     ramps: BTreeMap<String, u16>,
 }
 
+fn are_distinct(names: &[String]) -> bool {
+    let mut seen = HashSet::new();
+    names.iter().all(|name| seen.insert(name))
+}
+
 impl RecordedFacts {
     pub(super) fn new(plan: &Plan, facts: &Facts) -> Self {
         let conditions = facts.conditions();
@@ -66,15 +71,26 @@ impl RecordedFacts {
 
     /// Refuses what no gateway writes.
     pub(super) fn check(&self) -> Result<(), ReceiptError> {
-        let mut near = HashSet::new();
-        if !self.near.iter().all(|name| near.insert(name)) {
+        if !are_distinct(&self.near) {
             return Err(ReceiptError::Field("order of regions: one is in it twice"));
         }
-        let mut ramps = self.states.values().flat_map(|state| state.ramps.values());
-        match ramps.all(|position| *position <= RAMP_END) {
-            true => Ok(()),
-            false => Err(ReceiptError::Field("ramp")),
+        let listed = [&self.draining, &self.unreachable, &self.windows];
+        if !listed.into_iter().all(|names| are_distinct(names)) {
+            return Err(ReceiptError::Field("list: a name is in it twice"));
         }
+        for (judgement, state) in &self.states {
+            if !judgement.starts_with("leave ") {
+                return Err(ReceiptError::Field("pair of `leave` and `return`"));
+            }
+            let both = |name: &String| state.ramps.contains_key(name);
+            if !are_distinct(&state.left) || state.left.iter().any(both) {
+                return Err(ReceiptError::Field("state: a region has two"));
+            }
+            if state.ramps.values().any(|position| *position > RAMP_END) {
+                return Err(ReceiptError::Field("ramp"));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn windows(&self, plan: &Plan) -> OpenWindows {

@@ -64,6 +64,9 @@ impl Receipt {
     /// States what is wrong with it.
     pub fn read(line: &str) -> Result<Self, ReceiptError> {
         let receipt: Self = serde_json::from_str(line)?;
+        if receipt.time_ms < 0 {
+            return Err(ReceiptError::Field("time"));
+        }
         receipt.facts.check()?;
         receipt.request.check()?;
         receipt.decision.check()?;

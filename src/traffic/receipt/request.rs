@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Serialize};
+use tidegate_model::is_normal;
 
 use crate::decide::{Request, mismatch};
 use crate::facts::{Facts, PolicyFacts};
@@ -98,9 +99,17 @@ impl RecordedRequest {
         const KINDS: [&str; 4] = ["cookie ", "header ", "path ", "client /"];
         let is_key = |text: &String| KINDS.iter().any(|kind| text.starts_with(kind));
         let mut keys = self.keys.keys().chain(&self.names.keys);
-        match keys.all(is_key) {
-            true => Ok(()),
-            false => Err(ReceiptError::Request("key")),
+        let checks = [
+            ("path", is_normal(&self.path)),
+            ("host", self.host.bytes().all(|it| it.is_ascii_graphic())),
+            (
+                "key",
+                keys.all(is_key) && self.keys.values().all(|it| is_hash(it)),
+            ),
+        ];
+        match checks.into_iter().find(|(_, is_right)| !is_right) {
+            Some((field, _)) => Err(ReceiptError::Request(field)),
+            None => Ok(()),
         }
     }
 
@@ -231,7 +240,12 @@ impl RecordedRequest {
                 AffinityKey::Client { .. } => self.client.is_some(),
             };
             if !is_known {
-                return Some(text);
+                return Some(match key {
+                    // As a policy has it; receipts write its prefix for IPv6, too.
+                    _ if *key == AffinityKey::ADDRESS => "client address".to_owned(),
+                    AffinityKey::Client { v4, .. } => format!("client /{v4}"),
+                    AffinityKey::Cookie(_) | AffinityKey::Header(_) | AffinityKey::Path(_) => text,
+                });
             }
             if request.key_of(key).is_some() {
                 return None;
@@ -239,6 +253,14 @@ impl RecordedRequest {
         }
         None
     }
+}
+
+/// Whether a text is a hash as it is written: 16 hexadecimal digits.
+fn is_hash(text: &str) -> bool {
+    text.len() == 16
+        && text
+            .bytes()
+            .all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Returns every key that a plan may hash; the address is the last fallback of all policies.

@@ -108,6 +108,9 @@ fn the_field_that_a_receipt_does_not_tell_is_named() {
     let spread = "policy p { match method in (GET) prefer spread(us-east-1, eu-west-1) affinity cookie sid }\n";
     assert_eq!(missing("", spread).as_deref(), Some("cookie sid"));
     assert_eq!(missing(spread, spread), None);
+    // As the policy has it.
+    let network = spread.replace("cookie sid", "client /16");
+    assert_eq!(missing("", &network).as_deref(), Some("client /16"));
     let absent = spread.replace("sid", "other");
     assert_eq!(missing(&absent, &absent), None);
     let named = spread.replace("spread(us-east-1, eu-west-1)", "us-east-1 | eu-west-1");
@@ -123,7 +126,27 @@ fn what_no_gateway_writes_is_refused() {
         ("\"near\":[]", "\"near\":[\"a\",\"b\",\"a\"]"),
         (
             "\"states\":{",
-            "\"states\":{\"x\":{\"ramps\":{\"a\":10001}},",
+            "\"states\":{\"leave never\":{\"ramps\":{\"a\":10001}},",
+        ),
+        ("\"states\":{", "\"states\":{\"x\":{},"),
+        (
+            "\"states\":{",
+            "\"states\":{\"leave never\":{\"left\":[\"a\",\"a\"]},",
+        ),
+        (
+            "\"states\":{",
+            "\"states\":{\"leave never\":{\"left\":[\"a\"],\"ramps\":{\"a\":1}},",
+        ),
+        ("\"near\":[]", "\"near\":[],\"draining\":[\"a\",\"a\"]"),
+        ("\"time_ms\":1", "\"time_ms\":-1"),
+        ("\"path\":\"/\"", "\"path\":\"x\""),
+        ("\"path\":\"/\"", "\"path\":\"/x\\n\""),
+        ("\"path\":\"/\"", "\"path\":\"/a/../b\""),
+        ("\"host\":\"app", "\"host\":\"a\\nb"),
+        ("\"cookie sid\":\"", "\"cookie sid\":\"x"),
+        (
+            "\"cookie sid\":\"",
+            "\"cookie sid\":\"+000000000000001\",\"cookie s\":\"",
         ),
     ] {
         let line = good.replacen(part, by, 1);
@@ -213,7 +236,6 @@ fn a_bad_line_is_refused_and_so_is_a_request_that_cannot_be() {
             "\"headers\":[[\"a b\",\"\"]],\"path\"",
             "header",
         ),
-        ("\"cookie sid\":\"", "\"cookie sid\":\"x", "key"),
     ];
     for (part, by, field) in spoilt {
         let line = good.replacen(part, by, 1);

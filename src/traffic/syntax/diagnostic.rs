@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tidegate_model::is_printable;
+
 use crate::syntax::Span;
 
 /// Most errors that are shown; further ones are counted.
@@ -156,16 +158,16 @@ pub(crate) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{plural}")
 }
 
-/// A word as quoted in messages: in backquotes, truncated if long, without control characters.
+/// A word as quoted in messages: in backquotes, truncated if long, with what cannot be seen as an escape.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("`")?;
         for c in self.0.chars().take(QUOTED_MAX) {
-            match c.is_control() {
-                true => write!(f, "{}", c.escape_default())?,
-                false => write!(f, "{c}")?,
+            match is_printable(c) {
+                true => write!(f, "{c}")?,
+                false => write!(f, "{}", c.escape_default())?,
             }
         }
         let long = self.0.chars().nth(QUOTED_MAX).is_some();

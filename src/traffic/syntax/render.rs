@@ -1,6 +1,9 @@
 //! How errors and warnings are shown: file, line, column, the line itself and a caret.
 
+use std::borrow::Cow;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use tidegate_model::is_printable;
 
 use crate::syntax::diagnostic::counted;
 use crate::syntax::{Diagnostic, Diagnostics, ERRORS_MAX, Severity, Source, Span};
@@ -97,15 +100,15 @@ impl Excerpt {
         let right = characters_on(&text[at..end], 2 * AROUND) + at;
         let prefix = if left > start { "…" } else { "" };
         let suffix = if right < end { "…" } else { "" };
-        let shift = |to: usize| to.clamp(left, right) - left + prefix.len();
-        let shown = prefix.chars().count() + text[left..at].chars().count();
-        let until = text.floor_char_boundary(span.end).max(at);
+        let until = text.floor_char_boundary(span.end).clamp(at, right);
+        let before = format!("{prefix}{}", visible(&text[left..at]));
+        let marked = visible(&text[at..until]);
         Self {
             line,
             column,
-            column_shown: shown + 1,
-            text: format!("{prefix}{}{suffix}", &text[left..right]),
-            caret: Span::new(shift(at), shift(until)),
+            column_shown: before.chars().count() + 1,
+            caret: Span::new(before.len(), before.len() + marked.len()),
+            text: format!("{before}{marked}{}{suffix}", visible(&text[until..right])),
         }
     }
 }
@@ -120,6 +123,23 @@ impl Excerpt {
         let [wrong, right] = [shown, column].map(|column| format!("{name}:{line}:{column}"));
         rendered.replacen(&wrong, &right, 1)
     }
+}
+
+/// Returns a text in which what has no shape is written as an escape: it could be all that is wrong. The renderer
+/// writes control characters as symbols.
+fn visible(text: &str) -> Cow<'_, str> {
+    let is_hidden = |c: char| !c.is_control() && !is_printable(c);
+    if !text.contains(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::new();
+    for c in text.chars() {
+        match is_hidden(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// Returns the start of the last `count` characters of a text.

@@ -205,6 +205,10 @@ fn a_string_with_escapes_is_one_error() {
         r#""a\"b""#,
         r#""\"b\"" and header y = "c""#,
         r#""a\"é\" c""#,
+        r#""\"""#,
+        r#""x\"" and header y = "z""#,
+        r#""x\"and y""#,
+        r#""x\"" and header y = "\"""#,
     ] {
         let errors = read(&policy(value)).unwrap_err();
         assert_eq!(errors.len(), 1, "{errors:?}");
@@ -212,7 +216,15 @@ fn a_string_with_escapes_is_one_error() {
         assert_eq!(errors[0].2, "strings have no escapes");
     }
     // A backslash by itself is a character like any other.
-    for value in [r#""a\""#, r#""a\b""#, r#""\" and header y = "b""#] {
+    for value in [
+        r#""a\""#,
+        r#""a\b""#,
+        r#""\" and header y = "b""#,
+        r#""C:\"and header y = "D""#,
+        r#""C:\"or header y = "D\"and header z"#,
+        "\"C:\\\"and header y # say \"hi\n",
+        "\"C:\\\"\nand header y = \"D\"",
+    ] {
         assert!(read(&policy(value)).is_ok(), "{value}");
     }
 }
@@ -271,6 +283,29 @@ fn messages_repeat_no_control_characters_and_no_endless_words() {
     let rendered = diagnostics.render(&source, false);
     assert!(!rendered.contains(['\u{1b}', '\u{7}']), "{rendered}");
     assert!(rendered.len() < 1_000, "{}", rendered.len());
+}
+
+#[test]
+fn what_cannot_be_seen_is_shown_as_an_escape() {
+    let text = "\u{feff}\u{feff}region a # \u{202e}\n";
+    let source = Source::new("x.policy", text.as_bytes());
+    let mut diagnostics = Diagnostics::default();
+    parse(&source, &mut diagnostics);
+    let rendered = diagnostics.render(&source, false);
+    let line = "1 | \\u{feff}region a # \\u{202e}\n  | ^^^^^^^^^^^^^^\n";
+    assert!(rendered.contains("found `\\u{feff}region`\n"), "{rendered}");
+    assert!(rendered.contains("--> x.policy:1:1\n"), "{rendered}");
+    assert!(rendered.contains(line), "{rendered}");
+    let first = diagnostics.shown()[0].in_one_line(&source);
+    assert!(first.starts_with("1:1: "), "{first}");
+    assert!(first.contains("found `\\u{feff}region`"), "{first}");
+    // Columns count what is written.
+    refused("a\u{2060}b", &[(1, 1, "found `a\\u{2060}b`")]);
+    refused("# \n\u{ad} # \n", &[(2, 1, "found `\\u{ad}`")]);
+    refused(
+        "policy p { match header x = \"\u{feff}\u{200b}\" prefr a }",
+        &[(1, 34, "found `prefr`")],
+    );
 }
 
 #[test]

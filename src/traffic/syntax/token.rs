@@ -86,14 +86,19 @@ pub(crate) fn tokens<'s>(source: &'s Source<'_>, diagnostics: &mut Diagnostics) 
     input.next_slice(source.begin());
     let mut found = Tokens::default();
     let mut first = true;
+    let mut line = Line::default();
     while !input.is_empty() {
         let start = input.current_token_start();
-        if let Some(length) = escaped(&source.text()[start..]) {
+        let rest = &source.text()[start..];
+        if start >= line.end {
+            line = Line::of(rest, start);
+        }
+        if let Some(length) = escaped(rest, &line) {
             let span = Span::new(start, start + length);
             diagnostics.push(with_escapes(span));
             found.tokens.push(Token {
                 kind: Kind::Unclosed,
-                text: &source.text()[start + 1..start + length - 1],
+                text: &rest[1..length - 1],
                 span,
                 first,
             });
@@ -132,13 +137,63 @@ pub(crate) fn tokens<'s>(source: &'s Source<'_>, diagnostics: &mut Diagnostics) 
     found
 }
 
+/// The words that may follow a string.
+const AFTER_STRINGS: [&str; 13] = [
+    "and", "or", "match", "only", "prefer", "affinity", "leave", "return", "retry", "panic",
+    "else", "require", "expect",
+];
+
+/// A line, or the rest of one, which is looked at once: it may have many strings.
+#[derive(Default)]
+struct Line {
+    /// The place of its end.
+    end: usize,
+    /// Whether its last string is not terminated.
+    is_open: bool,
+}
+
+impl Line {
+    /// Looks at the line with which a text begins, outside a string.
+    fn of(text: &str, start: usize) -> Self {
+        let length = text.find('\n').unwrap_or(text.len());
+        let mut rest = &text[..length];
+        let mut is_open = false;
+        while let Some(at) = rest
+            .find(['"', '#'])
+            .filter(|at| !rest[*at..].starts_with('#'))
+        {
+            let inside = &rest[at + 1..];
+            match inside.find('"') {
+                Some(end) => rest = &inside[end + 1..],
+                None => {
+                    is_open = true;
+                    break;
+                }
+            }
+        }
+        let end = start + length;
+        Self { end, is_open }
+    }
+}
+
 /// Returns the length of a string that was meant to have escapes: `"a\"b"`. Up to the last quotation mark of its
 /// line, so that what is in it is not read as words.
-fn escaped(text: &str) -> Option<usize> {
+///
+/// That is a string that ends with `\`, directly followed by what cannot follow one, or by what can on a line
+/// that is wrong in any case. `"C:\"and header x = "y"` is right.
+fn escaped(text: &str, line: &Line) -> Option<usize> {
     let rest = text.strip_prefix('"')?;
     let end = rest.find(['"', '\n'])?;
     let after = rest[end..].strip_prefix('"')?;
-    if !rest[..end].ends_with('\\') || !after.starts_with(is_word) {
+    if !rest[..end].ends_with('\\') {
+        return None;
+    }
+    let word = &after[..after.find(|c: char| !is_word(c)).unwrap_or(after.len())];
+    let is_wrong = match word {
+        "" => after.starts_with('"'),
+        word => line.is_open || !AFTER_STRINGS.contains(&word),
+    };
+    if !is_wrong {
         return None;
     }
     let line = &after[..after.find('\n').unwrap_or(after.len())];

@@ -139,10 +139,9 @@ impl Givens {
             let only: CountrySet = [country].into_iter().collect();
             parts.push(Condition::Country(Box::new(only)));
         }
-        parts.extend(
-            self.client
-                .map(|client| Condition::Client(vec![client.into()])),
-        );
+        // Conditions are compared with the canonical address.
+        let client = self.client.map(|client| client.to_canonical());
+        parts.extend(client.map(|client| Condition::Client(vec![client.into()])));
         parts.extend(
             self.host
                 .iter()

@@ -5,17 +5,20 @@ use proptest::prelude::*;
 use super::given::{Change, Givens, State};
 use super::never::Prover;
 use super::timeline::{Outcome, STEPS_MAX, play};
-use crate::decide::{Target, decide};
+use crate::decide::{Request, Target, decide};
 use crate::facts::{Conditions, Facts, RegionStanding};
 use crate::plan::{OpenWindows, Plan, Quantity, RegionIndex, RegionMask};
 use crate::random::Random;
 use crate::schedule::Schedule;
 
-/// One state each for some regions.
+/// A client or none, and one state each for some regions.
 fn givens(random: &mut Random, plan: &Plan) -> Givens {
     let mut givens = Givens::default();
     if random.0.bool() {
         givens.entry = plan.all_regions().iter().find(|_| random.0.bool());
+    }
+    if random.0.bool() {
+        givens.client = Some(random.client());
     }
     for region in random.some_of(plan.all_regions()).iter() {
         let state = match random.0.u8(0..10) {
@@ -83,6 +86,8 @@ proptest! {
             let facts = facts(&mut random, &plan, &givens, &outcome);
             let headers = random.headers();
             let request = random.request(&headers);
+            let client = givens.client.unwrap_or(request.client);
+            let request = Request { client, ..request };
             let chosen = match decide(&plan, &facts, &request).region {
                 Target::Region(region) => Some(region),
                 Target::Here => facts.local(),

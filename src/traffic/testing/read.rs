@@ -11,11 +11,11 @@ use super::given::{Change, Givens, State};
 use crate::check::Checked;
 use crate::check::clauses::repeated;
 use crate::check::conditions::kept;
+use crate::check::fields::{cookie_text, header, header_text};
 use crate::check::names::{Declared, read_place};
 use crate::check::times::instant;
 use crate::check::values::{
-    Value, country, duration, header, meant, method, name, percent, quantity, quantity_value,
-    refused,
+    Value, country, duration, meant, method, name, percent, quantity, quantity_value, refused,
 };
 use crate::decide::RegionReason;
 use crate::syntax::ast::{
@@ -168,9 +168,11 @@ impl Givens {
             ("time", Fact::Word(word)) => self.time_ms = Some(instant(word)?),
             (_, Fact::GeoPoint(north, east)) => self.place = read_place(north, east)?,
             ("header", Fact::Pair(name, value)) => {
+                header_text(value)?;
                 self.headers.push((header(name)?, header_value(value)?));
             }
             ("cookie", Fact::Pair(key, value)) => {
+                cookie_text(value)?;
                 header_value(value)?;
                 self.cookies
                     .push((name(key)?.to_owned(), value.text.to_owned()));
@@ -185,9 +187,10 @@ impl Givens {
     }
 }
 
+/// Reads an address as a gateway sees it: an IPv4 client that connects by IPv6 is an IPv4 client.
 fn address(word: Word<'_>) -> Value<IpAddr> {
-    match word.text.parse() {
-        Ok(address) => Ok(address),
+    match word.text.parse::<IpAddr>() {
+        Ok(address) => Ok(address.to_canonical()),
         Err(_invalid) => refused(word, "an address", "write `192.0.2.1` or `2001:db8::1`"),
     }
 }

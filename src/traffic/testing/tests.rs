@@ -319,6 +319,31 @@ fn never_takes_a_region_for_well_only_if_no_window_drains_it() {
 }
 
 #[test]
+fn never_takes_a_mapped_client_for_the_ipv4_client_that_it_is() {
+    let failures = |condition: &str, expected: &str| {
+        let text = format!(
+            "region a region b policy p {{ match client in ({condition}) prefer b | a }} policy z {{ prefer a | b }} \
+             test \"t\" {{ given client ::ffff:10.0.0.1, a errors 0%, b errors 0% expect {expected} }}"
+        );
+        let source = Source::new("x.policy", text.as_bytes());
+        let compiled = compile(&source);
+        let rendered = compiled.diagnostics.render(&source, false);
+        assert_eq!(compiled.tests.len(), 1, "{rendered}");
+        compiled.diagnostics.errors()
+    };
+    for condition in ["10.0.0.0/8", "0.0.0.0/0"] {
+        assert_eq!(failures(condition, "b by p"), 0);
+        assert_eq!(failures(condition, "never b"), 1);
+        assert_eq!(failures(condition, "never a"), 0);
+    }
+    for condition in ["::/0", "::fffe:0:0/95"] {
+        assert_eq!(failures(condition, "a by z"), 0);
+        assert_eq!(failures(condition, "never a"), 1);
+        assert_eq!(failures(condition, "never b"), 0);
+    }
+}
+
+#[test]
 fn a_test_that_makes_no_sense_is_refused() {
     refused("given in eu expect eu-west-1", "`eu` is a group");
     refused(
@@ -334,6 +359,11 @@ fn a_test_that_makes_no_sense_is_refused() {
         "`path` is given twice",
     );
     refused("given client x expect eu-west-1", "`x` is not an address");
+    refused("given header x = \" tv\" expect local", "write `tv`");
+    refused(
+        "given cookie sid = \"b;c\" expect local",
+        "`b;c` is not a value that a cookie can have",
+    );
     refused(
         "given eu-west-2 left expect eu-west-1",
         "`eu-west-2` is neither a declared region nor",

@@ -225,6 +225,10 @@ async fn a_file_that_cannot_be_used_is_named_with_line_and_key() {
             "2: trusted_proxies = \"10.0.0.1/8\": expected the network \"10.0.0.0/8\"",
         ),
         (
+            "[server]\ntrusted_proxies = [\"::ffff:10.0.0.0/104\"]\n",
+            "2: trusted_proxies = \"::ffff:10.0.0.0/104\": expected IPv4, since",
+        ),
+        (
             "[server]\ntrusted_proxies = [\n  \"10.0.0.0/8\",\n  \"0.0.0.0/0\",\n]\n",
             "4: trusted_proxies = \"0.0.0.0/0\": expected the networks of the proxies",
         ),

@@ -425,6 +425,10 @@ async fn explain_refuses_what_it_cannot_read_and_says_what_would_be_right() {
             "expected REGION=left, drained,",
         ),
         (
+            &["--region-state", "eu-west-1=ramp:1e1%"],
+            "expected REGION=left, drained,",
+        ),
+        (
             &["--time", "noon"],
             "--time = \"noon\": expected an instant",
         ),
@@ -437,6 +441,25 @@ async fn explain_refuses_what_it_cannot_read_and_says_what_would_be_right() {
         let outcome = policy.run(&arguments).await;
         assert_eq!((outcome.code, outcome.stdout.as_str()), (2, ""));
         assert!(outcome.stderr.contains(expected), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn explain_refuses_a_host_that_a_gateway_refuses_and_does_not_repeat_it() {
+    let policy = Policy::new(TWO);
+    for request in [
+        &["http://user:geheim@api.example.com/x"][..],
+        &["http://user:geheim@api.example.com/a/../x"],
+        &["/x", "-H", "host: api.example.com:99999"],
+        &["/x", "-H", "host: user:geheim@api.example.com"],
+        &["/x", "-H", "host: a", "-H", "host: b"],
+    ] {
+        let arguments = [&["explain", "GET"], request, &["--policy"]].concat();
+        let outcome = policy.run(&arguments).await;
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (2, ""));
+        assert!(outcome.stderr.contains("Host"), "{outcome:?}");
+        assert!(outcome.stderr.contains("400"), "{outcome:?}");
+        assert!(!outcome.stderr.contains("geheim"), "{outcome:?}");
     }
 }
 

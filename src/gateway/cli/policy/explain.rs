@@ -4,23 +4,22 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::SystemTime;
 
-use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use jiff::Timestamp;
 use serde::Serialize;
 use tidegate_model::{normalise, printable};
 use tidegate_traffic::decide::{Request, Target, decide, hint_of};
 use tidegate_traffic::facts::{Conditions, Facts, RegionStanding, by_distance};
-use tidegate_traffic::hash::RAMP_END;
 use tidegate_traffic::place::{GeoPoint, is_assigned};
 use tidegate_traffic::plan::{Country, Plan, RegionIndex, RegionMask};
+use tidegate_traffic::ramp_position;
 use tidegate_traffic::schedule::Schedule;
 use tidegate_traffic::show::{self, Explained};
 
 use super::file::{print, print_pretty};
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::ExplainPolicyCommand;
-use crate::http::without_port;
+use crate::http::{HostError, host, without_port};
 use crate::peers::Peer;
 
 /// An address reserved for documentation by RFC 5737.
@@ -44,21 +43,20 @@ pub(super) fn explain(
     let facts = Facts::new(plan, conditions(plan, command)?);
     let method: Method = parsed("METHOD", &command.method, "an HTTP method such as GET")?;
     let uri: Uri = parsed("PATH", &command.path, "a path such as /account?x=1")?;
-    let path = normalise(uri.path()).map_err(|error| refused("PATH", &command.path, error))?;
     let headers = headers(&command.headers)?;
+    let host = known_host(&uri, &headers)?;
+    let path = normalise(uri.path()).map_err(|error| refused("PATH", &command.path, error))?;
     let country = command.country.as_deref();
     let country = country.map(known_country).transpose()?;
     let place = command.at.as_deref().map(place).transpose()?;
     let client = command.client.as_deref();
     let client = client.map(|text| parsed("--client", text, "an IP address"));
-    let host = || headers.get(http::header::HOST)?.to_str().ok();
-    let authority = uri.authority().map(Authority::as_str);
     let hint = hint_of(&headers);
     let request = Request {
         method: &method,
         path: &path,
         query: uri.query().unwrap_or_default(),
-        host: without_port(authority.or_else(host).unwrap_or_default()),
+        host: without_port(&host),
         headers: &headers,
         client: client.transpose()?.unwrap_or(CLIENT),
         country,
@@ -150,12 +148,7 @@ fn conditions(plan: &Plan, command: &ExplainPolicyCommand) -> Result<Conditions,
 
 /// Reads `ramp:30%`, of 10,000.
 fn ramp(word: &str) -> Option<u16> {
-    let percent = word.strip_prefix("ramp:")?.strip_suffix('%')?;
-    let percent: f64 = percent.parse().ok()?;
-    let position = percent / 100.0 * f64::from(RAMP_END);
-    (0.0..=f64::from(RAMP_END))
-        .contains(&position)
-        .then_some(position as u16)
+    ramp_position(word.strip_prefix("ramp:")?)
 }
 
 fn place(text: &str) -> Result<GeoPoint, Exit> {
@@ -189,6 +182,19 @@ fn headers(lines: &[String]) -> Result<HeaderMap, Exit> {
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+/// Returns the host of the request, or nothing; what a gateway refuses is refused, and not shown: it may be a password.
+fn known_host(uri: &Uri, headers: &HeaderMap) -> Result<String, Exit> {
+    let mut request = http::Request::new(());
+    // In this version a request needs no host.
+    *request.version_mut() = Version::HTTP_10;
+    *request.uri_mut() = uri.clone();
+    *request.headers_mut() = headers.clone();
+    let refused =
+        |why: HostError| Exit::unusable(format_args!("{why}: a gateway answers with 400"));
+    let host = host(&request).map_err(refused)?;
+    Ok(host.unwrap_or_default().to_owned())
 }
 
 fn parsed<T: std::str::FromStr>(name: &str, text: &str, expected: &str) -> Result<T, Exit> {

@@ -13,6 +13,9 @@ use crate::plan::{Condition, Country, CountrySet};
 /// A byte that no pattern contains, because no path can.
 const OTHER: char = '\u{1}';
 
+/// The address after the mapped ones, `::ffff:0:0/96`.
+const AFTER_MAPPED: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 1, 0, 0, 0);
+
 /// The values that the conditions of a file mention.
 #[derive(Default)]
 pub(super) struct Collected<'a> {
@@ -91,12 +94,17 @@ impl<'a> Collected<'a> {
         countries
     }
 
-    /// An address before, in and after each network.
+    /// An address before, in and after each network. No client has a mapped one: the next one stands for it.
     pub(super) fn clients(&self) -> Vec<IpAddr> {
         let mut clients = vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
         for network in &self.networks {
             clients.push(network.network());
             clients.extend(after(network.broadcast()));
+        }
+        for client in &mut clients {
+            if client.is_ipv6() && client.to_canonical().is_ipv4() {
+                *client = AFTER_MAPPED.into();
+            }
         }
         clients.sort_unstable();
         clients.dedup();
