@@ -36,13 +36,14 @@ pub struct RegionEntry {
     pub nodes: usize,
     /// How far away it is; null without a node that answers.
     pub round_trip_ms: Option<f64>,
-    /// Requests per second that this gateway has handed there.
+    /// Requests per second that this gateway has handed there; with a fleet, those that the region says it serves.
     pub rps: f64,
     /// The share of them that failed, 0 to 1; null while there are too few.
     pub errors: Option<f64>,
-    /// The 99th percentile of the time to the head, less the least; null while there are too few.
+    /// The 99th percentile of the time to the head, less the least; null while too few were answered.
     pub p99_ms: Option<f64>,
-    /// How far its replica is behind; null while unknown, and without a node of the database.
+    /// How far its replica is behind; null while unknown, and without a node of the database. Of another region of
+    /// a fleet it is what its gateways say: 0 where they have no replica.
     pub lag_ms: Option<f64>,
     /// What the policy says it can serve, in requests per second.
     pub capacity_rps: Option<u32>,
@@ -137,7 +138,7 @@ pub(super) struct HealthRecord {
     error_rate: Option<f64>,
     /// How much of what the policy says it can serve is used; null where it does not say so.
     capacity_pct: Option<f64>,
-    /// How far its replica is behind; null while unknown, and without a node of the database.
+    /// How far its replica is behind, as `lag_ms` in `/admin/topology`.
     lag_secs: Option<f64>,
     /// When this was said.
     timestamp: String,
