@@ -95,11 +95,13 @@ impl RegionEntry {
             return self;
         };
         let said = &fleet.regions[place];
+        // Failures have no time: they count as 0.
+        let has_answered = said.errors.is_none_or(|it| it < 1.0);
         Self {
             round_trip_ms: said.round_trip_ms,
             rps: said.rps,
             errors: said.errors,
-            p99_ms: said.p99_ms,
+            p99_ms: said.p99_ms.filter(|it| has_answered || *it > 0.0),
             // Gateways without a replica say 0; of its own region, the first, this one knows whether it has one.
             lag_ms: match place {
                 0 => self.lag_ms.and(said.lag_ms),
@@ -256,9 +258,8 @@ mod tests {
         assert_eq!(entry(false, 0).lag_ms, None);
     }
 
-    #[test]
-    fn the_lag_of_its_own_region_is_the_fleets_only_if_there_is_a_node_that_has_one() {
-        let said = |region: &str| FleetRegionView {
+    fn said(region: &str) -> FleetRegionView {
+        FleetRegionView {
             region: region.to_owned(),
             state: "well".to_owned(),
             gateways: 1,
@@ -270,7 +271,30 @@ mod tests {
             saturation: None,
             lag_ms: Some(7.0),
             drained_for_s: 0,
+        }
+    }
+
+    #[test]
+    fn where_all_requests_failed_nothing_is_said_of_their_time() {
+        let p99 = |errors, p99_ms| {
+            let region = FleetRegionView {
+                errors: Some(errors),
+                p99_ms: Some(p99_ms),
+                ..said("us-east-1")
+            };
+            let fleet = FleetView {
+                regions: vec![region],
+                ..FleetView::default()
+            };
+            entry(true, 0).with_fleet(&fleet).p99_ms
         };
+        assert_eq!(p99(1.0, 0.0), None);
+        assert_eq!(p99(1.0, 5.0), Some(5.0));
+        assert_eq!(p99(0.5, 0.0), Some(0.0));
+    }
+
+    #[test]
+    fn the_lag_of_its_own_region_is_the_fleets_only_if_there_is_a_node_that_has_one() {
         let lag = |has_database, regions: [&str; 2]| {
             let fleet = FleetView {
                 regions: regions.map(said).to_vec(),
