@@ -18,7 +18,7 @@ mod collapse;
 mod fast_path;
 mod application;
 
-pub use application::{HttpCache, Recorded, Recording, StoredAnswer, Storing, Variants};
+pub use application::{HttpCache, Recorded, Recording, Replaced, StoredAnswer, Storing, Variants};
 pub use collapse::{AnswerCache, CachedRequest, FetchOutcome};
 pub use entity_tag::{entity_tag, has_precondition, precondition_holds};
 pub use entry::Entry;

@@ -52,7 +52,8 @@ pub struct FleetRegionView {
     /// How busy the busiest of its pools and limits is, 0 to 1; null while it says nothing.
     #[serde(default)]
     pub saturation: Option<f64>,
-    /// How far its replica is behind, 0 where its gateways have none; null while unknown.
+    /// How far its replica is behind; null while unknown. 0 where its gateways have none: of this gateway's own
+    /// region, `regions` of `/admin/topology` has null there.
     #[serde(default)]
     pub lag_ms: Option<f64>,
     /// For how long its drain lasts.

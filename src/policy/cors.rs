@@ -13,7 +13,9 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
     ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use crate::web_origin::check_origin;
 use tidegate_model::{ConfigError, Place};
 
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
@@ -228,60 +230,6 @@ fn lines<'a>(given: Option<&'a [String]>, usual: &[&'static str]) -> Vec<&'a str
     }
 }
 
-/// Checks that a browser can send it: the serialisation of an origin (HTML standard, section "Origin").
-fn check_origin(text: &str) -> Result<(), String> {
-    if text == "null" {
-        return Ok(());
-    }
-    let expected =
-        || "expected `scheme://host[:port]`, such as `https://app.example.com`".to_owned();
-    if text.contains(ANY) {
-        return Err(
-            "it has a `*`, which stands for nothing but all origins, and so alone".to_owned(),
-        );
-    }
-    let uri: Uri = text.parse().map_err(|_unparsable| expected())?;
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(expected());
-    };
-    let host = authority.host();
-    // Nothing is before the host, and a port may be behind it.
-    let behind = authority.as_str().strip_prefix(host);
-    let port = match behind.filter(|_| is_host(host)) {
-        Some("") => None,
-        Some(text) => Some(port(text).ok_or_else(expected)?),
-        None => return Err(expected()),
-    };
-    let default = match scheme {
-        "https" => Some(443),
-        "http" => Some(80),
-        _ => None,
-    };
-    let mut sent = format!("{scheme}://{}", host.to_ascii_lowercase());
-    if let Some(port) = port.filter(|port| Some(*port) != default) {
-        sent = format!("{sent}:{port}");
-    }
-    match text {
-        _ if text == sent => Ok(()),
-        // Anything behind the authority.
-        _ if !text.eq_ignore_ascii_case(&format!("{scheme}://{authority}")) => Err(expected()),
-        _ => Err(format!("browsers send it as `{sent}`")),
-    }
-}
-
-/// Whether it can be the name or the address of a host, as browsers write it.
-fn is_host(text: &str) -> bool {
-    let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[:]".contains(&byte);
-    !text.is_empty() && text.bytes().all(is_usual)
-}
-
-/// Reads a port with its colon.
-fn port(text: &str) -> Option<u16> {
-    let digits = text.strip_prefix(':')?;
-    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|_| is_number)
-}
-
 fn check_method(text: &str) -> Result<(), String> {
     let sent = text.to_ascii_uppercase();
     match text.parse::<Method>() {
@@ -442,6 +390,26 @@ mod tests {
             ("https://a.example:", "expected `scheme://host[:port]`"),
             ("https://*.example", "it has a `*`"),
             ("https://a.example:*", "it has a `*`"),
+            ("https://127.1", "expected an address as browsers write it"),
+            ("http://0x7f.1", "expected an address as browsers write it"),
+            (
+                "https://1.2.3.256",
+                "expected an address as browsers write it",
+            ),
+            (
+                "https://1.2.3.4.",
+                "expected an address as browsers write it",
+            ),
+            ("https://a.0X7f", "expected an address as browsers write it"),
+            (
+                "https://[1.2.3.4]",
+                "expected an address as browsers write it",
+            ),
+            ("https://[0:0::1]", "browsers send it as `https://[::1]`"),
+            (
+                "https://[::FFFF:1.2.3.4]:443",
+                "browsers send it as `https://[::ffff:102:304]`",
+            ),
             (
                 "https://a.example:0443",
                 "browsers send it as `https://a.example`",
@@ -463,6 +431,10 @@ mod tests {
             "http://localhost:3000",
             "http://[::1]:8080",
             "http://[::1]",
+            "http://127.0.0.1:3000",
+            "https://[::ffff:102:304]",
+            "https://1.example",
+            "https://a.0xg",
             "https://_a-b.example:8443",
             "app://x",
             "null",

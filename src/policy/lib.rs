@@ -10,6 +10,7 @@ mod lifetime;
 mod cache_control;
 mod settings;
 mod rate_limit;
+mod web_origin;
 mod cors;
 mod policy_row;
 mod reason;

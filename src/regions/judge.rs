@@ -144,12 +144,17 @@ impl RegionJudge {
         }
     }
 
-    /// Returns a region's quantities at the last step.
+    /// Returns the quantities by which a region was judged at the last step.
     pub fn quantities(&self, region: RegionIndex) -> Quantities {
         self.regions[region.get()].quantities
     }
 
-    /// Returns the requests per second of a region at the last step.
+    /// Returns a region's quantities at the last step, of the attempts at its nodes alone.
+    pub fn attempted(&self, region: RegionIndex) -> Quantities {
+        self.regions[region.get()].attempted()
+    }
+
+    /// Returns the attempts per second at a region's nodes at the last step.
     pub fn rate(&self, region: RegionIndex) -> f64 {
         self.regions[region.get()].rate()
     }

@@ -5,13 +5,19 @@ use std::time::Duration;
 
 use tidegate_traffic::health::{Outcome, Quantities, Samples, Summary};
 
+/// Of fewer answers no percentile is shown.
+const FEWEST_ANSWERS: u64 = 5;
+
 /// How long the least time of a node counts.
 const LEAST_AGE_MAX: Duration = Duration::from_secs(3_600);
 
 /// What has been seen of a region.
 #[derive(Clone)]
 pub(super) struct Record {
+    /// What it is judged by: attempts, and what its nodes would do in place of them.
     pub(super) samples: Samples,
+    /// Attempts alone: what is shown, and counts as load.
+    attempts: Samples,
     /// By node: the least time, and when it was measured.
     least: HashMap<Box<str>, (Duration, Duration)>,
     /// By node: the least usual time.
@@ -19,6 +25,7 @@ pub(super) struct Record {
     pub(super) requested_at: Option<Duration>,
     pub(super) bad_since: Option<Duration>,
     pub(super) summary: Summary,
+    attempted: Summary,
     pub(super) quantities: Quantities,
 }
 
@@ -26,11 +33,13 @@ impl Default for Record {
     fn default() -> Self {
         Self {
             samples: Samples::default(),
+            attempts: Samples::default(),
             least: HashMap::new(),
             least_usual: Vec::new(),
             requested_at: None,
             bad_since: None,
             summary: Summary::default(),
+            attempted: Summary::default(),
             quantities: Quantities::NONE,
         }
     }
@@ -42,7 +51,7 @@ impl Record {
         self.requested_at = Some(now);
         if outcome == Outcome::Failed {
             self.bad_since.get_or_insert(now);
-            self.samples.add(outcome, Duration::ZERO, now);
+            self.sample(outcome, Duration::ZERO, now);
             return;
         }
         let least = match self.least.get_mut(node) {
@@ -57,20 +66,41 @@ impl Record {
                 took
             }
         };
-        self.samples.add(outcome, took.saturating_sub(least), now);
+        self.sample(outcome, took.saturating_sub(least), now);
+    }
+
+    fn sample(&mut self, outcome: Outcome, time: Duration, now: Duration) {
+        self.samples.add(outcome, time, now);
+        self.attempts.add(outcome, time, now);
     }
 
     pub(super) fn look(&mut self, now: Duration) {
         self.summary = self.samples.summary(now);
+        self.attempted = self.attempts.summary(now);
         self.quantities = self.summary.quantities(false);
     }
 
-    /// Returns the requests per second of its window.
+    /// Returns the attempts per second of their window.
     pub(super) fn rate(&self) -> f64 {
         let Summary {
             requests, window, ..
-        } = self.summary;
+        } = self.attempted;
         requests as f64 / window.as_secs_f64().max(1.0)
+    }
+
+    /// Returns the quantities of its attempts alone, and its lag.
+    pub(super) fn attempted(&self) -> Quantities {
+        let Summary {
+            requests, failed, ..
+        } = self.attempted;
+        let Quantities { errors, p99, .. } = self.attempted.quantities(false);
+        // A failure has no time, and is among the samples with 0.
+        let answered = requests.saturating_sub(failed);
+        Quantities {
+            errors,
+            p99: p99.filter(|_| answered >= FEWEST_ANSWERS),
+            ..self.quantities
+        }
     }
 }
 

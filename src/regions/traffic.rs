@@ -65,7 +65,7 @@ pub struct RegionSummary {
     pub state: &'static str,
     /// For how long it has been in this state.
     pub since: Duration,
-    /// Its quantities.
+    /// Its quantities, of the requests that this gateway has handed there.
     pub quantities: Quantities,
     /// Requests per second that this gateway has handed there.
     pub rps: f64,
@@ -223,7 +223,7 @@ impl TrafficPolicy {
                     .elapsed()
                     .saturating_sub(Duration::from_micros(since))
             },
-            quantities: judge.quantities(region),
+            quantities: judge.attempted(region),
             rps: judge.rate(region),
             round_trip: self.view(region, now).nodes.into_iter().flatten().min(),
             nodes: self.nodes[region.get()].len(),

@@ -117,6 +117,21 @@ async fn an_unknown_path_or_method_is_a_problem_on_every_route() {
         let refused = world.admin(Method::POST, &path).send().await.unwrap();
         problem(refused, 400, "invalid-parameter").await;
     }
+    // Nodes have none: one that was ignored would drain them for longer than was meant.
+    for path in [
+        "nodes/primary/drain?for=1m",
+        "nodes/primary/drain?for=1m&for=2m",
+        "nodes/primary/undrain?x",
+        "upstreams/a/nodes/b/drain?for=1m",
+        "upstreams/a/nodes/b/undrain?for=1m",
+        "regions/us-east-1/undrain?for=1m",
+    ] {
+        let refused = world.admin(Method::POST, &format!("/admin/{path}"));
+        problem(refused.send().await.unwrap(), 400, "invalid-parameter").await;
+    }
+    let topology = world.admin(Method::GET, "/admin/topology").send().await;
+    let topology = topology.unwrap().text().await.unwrap();
+    assert!(!topology.contains("drained by an operator"), "{topology}");
     for (method, path, allow) in [
         (Method::POST, "/admin/topology", "GET, HEAD"),
         (Method::DELETE, "/admin/requests/a", "GET, HEAD"),

@@ -45,6 +45,16 @@ pub struct Recorded {
     pub served: Option<Served>,
 }
 
+/// What is stored that an answer takes the place of.
+pub enum Replaced {
+    /// Nothing.
+    Nothing,
+    /// One answer.
+    One(Arc<StoredAnswer>),
+    /// All answers for the URL: it does not vary.
+    All,
+}
+
 /// A request under way, whose answer may be stored. Dropped when it has ended.
 pub struct Storing {
     cache: Arc<HttpCache>,
@@ -173,6 +183,17 @@ impl Storing {
     /// Forgets one answer, which no longer holds.
     pub fn forget(&self, answer: &Arc<StoredAnswer>) {
         self.change(|known| known.without(answer));
+    }
+
+    /// Forgets what another answer takes the place of.
+    pub fn forget_replaced(&self, replaced: &Replaced) {
+        match replaced {
+            Replaced::Nothing => {}
+            Replaced::One(answer) => self.forget(answer),
+            Replaced::All => {
+                self.change(|_| Variants::default());
+            }
+        }
     }
 
     /// Changes what is stored; false if that is no longer wanted.

@@ -11,6 +11,6 @@ mod http_cache;
 mod recording;
 
 pub use answer::StoredAnswer;
-pub use http_cache::{HttpCache, Recorded, Storing};
+pub use http_cache::{HttpCache, Recorded, Replaced, Storing};
 pub use recording::Recording;
 pub use variants::Variants;

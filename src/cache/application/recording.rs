@@ -1,7 +1,6 @@
 //! The body of an answer on its way to the client, of which a copy is stored.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -9,12 +8,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::{Recorded, StoredAnswer, Storing};
+use super::{Recorded, Replaced, Storing};
 
 /// A body that is stored when its last byte has passed. It is held back for nothing: what is too large, or
 /// ends early, is just not stored.
 ///
-/// What is too large shows that the answer stored before is out of date, so that one is forgotten: otherwise
+/// What is too large shows that what was stored before is out of date, so that is forgotten: otherwise
 /// clients would go back in time. What ends early shows nothing.
 pub struct Recording {
     body: Body,
@@ -28,18 +27,13 @@ struct BodyCopy {
     bytes: Vec<u8>,
     /// How long the body is, if that is known.
     length: Option<u64>,
-    /// The stored answer whose place it takes.
-    replaced: Option<Arc<StoredAnswer>>,
+    /// The stored answers whose place it takes.
+    replaced: Replaced,
 }
 
 impl Recording {
-    /// Records the body of an answer that takes the place of another, if there is one.
-    pub fn new(
-        body: Body,
-        storing: Storing,
-        recorded: Recorded,
-        replaced: Option<Arc<StoredAnswer>>,
-    ) -> Self {
+    /// Records the body of an answer that takes the place of others.
+    pub fn new(body: Body, storing: Storing, recorded: Recorded, replaced: Replaced) -> Self {
         let length = body.size_hint().exact();
         let is_empty =
             length == Some(0) || body.is_end_stream() || recorded.status == StatusCode::NO_CONTENT;
@@ -101,9 +95,7 @@ impl BodyCopy {
     }
 
     fn forget_replaced(&self) {
-        if let Some(replaced) = &self.replaced {
-            self.storing.forget(replaced);
-        }
+        self.storing.forget_replaced(&self.replaced);
     }
 }
 
@@ -151,9 +143,11 @@ impl HttpBody for Recording {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Arc;
 
     use futures_util::stream;
-    use http::HeaderMap;
+    use http::header::{ACCEPT_LANGUAGE, VARY};
+    use http::{HeaderMap, HeaderValue};
     use http_body_util::BodyExt;
     use tidegate_policy::http_cache::{ReuseTerms, Selection};
     use tokio::time::Duration;
@@ -205,7 +199,7 @@ mod tests {
         let old = cache.begin(&key);
         let old = old.store(recorded(), Bytes::from_static(b"old")).unwrap();
         let body = Body::from_stream(stream::iter(pieces));
-        let recording = Recording::new(body, cache.begin(&key), recorded(), Some(old));
+        let recording = Recording::new(body, cache.begin(&key), recorded(), Replaced::One(old));
         let _passed = recording.collect().await;
         let stored = cache.find(&key, &HeaderMap::new());
         stored.map(|answer| answer.body.len())
@@ -222,6 +216,32 @@ mod tests {
         ] {
             assert_eq!(stored_after(&cache(), pieces).await, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_and_does_not_vary_ends_every_stored_answer_of_its_url() {
+        let (cache, key) = (cache(), CacheKey::new(1, "/a", []).unwrap());
+        let request = |language: &'static str| {
+            let language = HeaderValue::from_static(language);
+            HeaderMap::from_iter([(ACCEPT_LANGUAGE, language)])
+        };
+        let varies = HeaderValue::from_static("accept-language");
+        let varies = HeaderMap::from_iter([(VARY, varies)]);
+        for language in ["de", "en"] {
+            let selection = Selection::of(&request(language), &varies).unwrap();
+            let recorded = Recorded {
+                selection,
+                ..recorded()
+            };
+            let storing = cache.begin(&key);
+            storing.store(recorded, Bytes::from_static(b"old")).unwrap();
+        }
+        let stored = || ["de", "en"].map(|it| cache.find(&key, &request(it)).is_some());
+        assert_eq!(stored(), [true, true]);
+        let body = Body::from_stream(stream::iter([piece(LARGEST), piece(1)]));
+        let recording = Recording::new(body, cache.begin(&key), recorded(), Replaced::All);
+        let _passed = recording.collect().await;
+        assert_eq!(stored(), [false, false]);
     }
 
     #[tokio::test]

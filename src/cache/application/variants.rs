@@ -24,7 +24,8 @@ impl Variants {
             .find(|answer| answer.selection.matches(request))
     }
 
-    /// Returns them with another answer, which takes the place of those that are for the same requests.
+    /// Returns them with another answer, which takes the place of those that are for the same requests; of all
+    /// if it does not vary.
     /// Beyond their number and `bytes_max`, the oldest are dropped.
     #[must_use]
     pub fn with(&self, answer: &Arc<StoredAnswer>, bytes_max: usize) -> Self {
@@ -32,7 +33,7 @@ impl Variants {
         let others = self
             .0
             .iter()
-            .filter(|other| other.selection != answer.selection);
+            .filter(|other| !answer.selection.is_any() && other.selection != answer.selection);
         let all = std::iter::once(answer).chain(others).take(VARIANTS_MAX);
         let fitting = all.take_while(|answer| {
             let left = room.checked_sub(answer.bytes() + OVERHEAD_BYTES);
@@ -113,6 +114,17 @@ mod tests {
         assert!(Arc::ptr_eq(all.find(&request(1)).unwrap(), &newer));
         assert_eq!(all.0.len(), 2);
         assert!(all.without(&newer).find(&request(1)).is_none());
+    }
+
+    #[test]
+    fn an_answer_that_does_not_vary_takes_the_place_of_all() {
+        let all = Variants::default().with(&answer(1, "x"), usize::MAX);
+        let all = all.with(&answer(2, "x"), usize::MAX);
+        let newest = answer(3, "");
+        let all = all.with(&newest, usize::MAX);
+        assert!(Arc::ptr_eq(all.find(&request(1)).unwrap(), &newest));
+        // Else an older one would be found again once this one is forgotten.
+        assert!(all.without(&newest).is_empty());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use http_body::Body as _;
 use tidegate_policy::http_cache::{Exchange, ReuseTerms, Selection, is_kept, update};
 use tokio::time::Instant;
 
-use crate::cache::{Recorded, Recording, StoredAnswer, Storing};
+use crate::cache::{Recorded, Recording, Replaced, StoredAnswer, Storing};
 use crate::http::{Account, CacheResult, CacheStatus};
 use crate::upstream::is_ours;
 
@@ -78,11 +78,12 @@ impl Arrived {
     ) -> Response {
         let (head, body) = self.response.into_parts();
         let permitted = recorded(&self.request, head.status, &head.headers, account);
-        let replaced = stored.filter(|_| match permitted {
+        let replaced = match &permitted {
             // Whoever has asked for it.
-            Some(_) => !head.status.is_server_error(),
-            None => replaces(&self.request, head.status),
-        });
+            Some(recorded) => replaced_by(recorded, stored),
+            None if replaces(&self.request, head.status) => one(stored),
+            None => Replaced::Nothing,
+        };
         let least = body.size_hint().lower();
         let recorded = permitted.filter(|it| self.storing.admits(it, least));
         account.cache = Some(CacheStatus::Forwarded {
@@ -91,19 +92,31 @@ impl Arrived {
             stored: recorded.is_some(),
         });
         let body = match recorded {
-            Some(recorded) => {
-                let replaced = replaced.cloned();
-                Body::new(Recording::new(body, self.storing, recorded, replaced))
-            }
+            Some(recorded) => Body::new(Recording::new(body, self.storing, recorded, replaced)),
             None => {
-                if let Some(replaced) = replaced {
-                    self.storing.forget(replaced);
-                }
+                self.storing.forget_replaced(&replaced);
                 body
             }
         };
         Response::from_parts(head, body)
     }
+}
+
+/// What an answer that may be stored takes the place of, if it is too large to be.
+fn replaced_by(recorded: &Recorded, stored: Option<&Arc<StoredAnswer>>) -> Replaced {
+    if recorded.status.is_server_error() {
+        Replaced::Nothing
+    } else if recorded.selection.is_any() {
+        Replaced::All
+    } else {
+        one(stored)
+    }
+}
+
+fn one(stored: Option<&Arc<StoredAnswer>>) -> Replaced {
+    stored.map_or(Replaced::Nothing, |stored| {
+        Replaced::One(Arc::clone(stored))
+    })
 }
 
 /// Whether an answer takes the place of a stored one even if it may not be stored itself: the application has
@@ -205,6 +218,21 @@ mod tests {
         ] {
             assert!(!is_stored(vary), "{vary}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_does_not_vary_takes_the_place_of_all_unless_it_is_an_error_of_the_server() {
+        let replaces_all = |status, vary: Option<&'static str>| {
+            let vary = vary.map(|vary| ("vary", vary));
+            let lines = [("cache-control", "max-age=60")].into_iter().chain(vary);
+            let answer = request(&lines.collect::<Vec<_>>());
+            let account = Account::default();
+            let recorded = recorded(&HeaderMap::new(), status, &answer, &account).unwrap();
+            matches!(replaced_by(&recorded, None), Replaced::All)
+        };
+        assert!(replaces_all(StatusCode::OK, None));
+        assert!(!replaces_all(StatusCode::OK, Some("accept-language")));
+        assert!(!replaces_all(StatusCode::INTERNAL_SERVER_ERROR, None));
     }
 
     #[test]

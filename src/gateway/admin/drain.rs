@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use tokio::time::Instant;
@@ -31,40 +31,60 @@ impl From<NoSuchNode> for Problem {
     }
 }
 
+/// A query that is left out would drain a node for longer than was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("a node is drained until it is undrained; there is no parameter")]
+struct UnexpectedQuery;
+
+impl From<UnexpectedQuery> for Problem {
+    fn from(error: UnexpectedQuery) -> Self {
+        Self::of(ProblemKind::InvalidParameter, error)
+    }
+}
+
 /// Takes a node out.
 pub(super) async fn drain(
     State(state): State<Arc<AdminState>>,
     node: Result<Path<String>, PathRejection>,
+    query: RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    set(&state, &named(node), true, &headers)
+    set(&state, &named(node), true, (&query, &headers))
 }
 
 /// Takes it back in.
 pub(super) async fn undrain(
     State(state): State<Arc<AdminState>>,
     node: Result<Path<String>, PathRejection>,
+    query: RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    set(&state, &named(node), false, &headers)
+    set(&state, &named(node), false, (&query, &headers))
 }
 
 /// Takes a node of an upstream out.
 pub(super) async fn drain_upstream(
     State(state): State<Arc<AdminState>>,
     names: Result<Path<(String, String)>, PathRejection>,
+    query: RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    set_upstream(&state, &named(names), true, &headers)
+    set_upstream(&state, &named(names), true, (&query, &headers))
 }
 
 /// Takes it back in.
 pub(super) async fn undrain_upstream(
     State(state): State<Arc<AdminState>>,
     names: Result<Path<(String, String)>, PathRejection>,
+    query: RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    set_upstream(&state, &named(names), false, &headers)
+    set_upstream(&state, &named(names), false, (&query, &headers))
+}
+
+/// Whether a request has parameters.
+pub(super) fn has_any(RawQuery(query): &RawQuery) -> bool {
+    query.as_ref().is_some_and(|query| !query.is_empty())
 }
 
 /// The names in a path; what is not text is the name of nothing.
@@ -73,7 +93,15 @@ pub(super) fn named<T: Default>(names: Result<Path<T>, PathRejection>) -> T {
 }
 
 /// Answers with the state of the node after the change.
-fn set(state: &AdminState, name: &str, drained: bool, headers: &HeaderMap) -> Response {
+fn set(
+    state: &AdminState,
+    name: &str,
+    drained: bool,
+    (query, headers): (&RawQuery, &HeaderMap),
+) -> Response {
+    if has_any(query) {
+        return described(UnexpectedQuery, headers);
+    }
     let mut nodes = state.database.members.iter();
     let Some(index) = nodes.position(|member| &*member.name == name) else {
         return described(NoSuchNode, headers);
@@ -93,8 +121,11 @@ fn set_upstream(
     state: &AdminState,
     (upstream, node): &(String, String),
     drained: bool,
-    headers: &HeaderMap,
+    (query, headers): (&RawQuery, &HeaderMap),
 ) -> Response {
+    if has_any(query) {
+        return described(UnexpectedQuery, headers);
+    }
     let now = Instant::now();
     let Some((found, index)) = state.routes.drain_upstream(upstream, node, drained, now) else {
         return described(NoSuchNode, headers);

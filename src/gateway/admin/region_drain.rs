@@ -12,7 +12,7 @@ use http::HeaderMap;
 
 use super::AdminState;
 use super::described::described;
-use super::drain::named;
+use super::drain::{has_any, named};
 use crate::endpoint::RouteError;
 use crate::http::{Problem, ProblemKind, Query};
 use crate::peers::DrainOrder;
@@ -29,6 +29,8 @@ enum InvalidOrder {
     Time,
     #[error("`force` must be true or false")]
     Force,
+    #[error("a region is undrained until it is drained again; there is no parameter")]
+    Undrain,
 }
 
 impl From<InvalidOrder> for Problem {
@@ -54,8 +56,12 @@ pub(super) async fn drain(
 pub(super) async fn undrain(
     State(state): State<Arc<AdminState>>,
     region: Result<Path<String>, PathRejection>,
+    query: RawQuery,
     headers: HeaderMap,
 ) -> Response {
+    if has_any(&query) {
+        return described(InvalidOrder::Undrain, &headers);
+    }
     set(&state, &named(region), (Duration::ZERO, false), &headers).await
 }
 

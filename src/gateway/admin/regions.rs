@@ -36,13 +36,14 @@ pub struct RegionEntry {
     pub nodes: usize,
     /// How far away it is; null without a node that answers.
     pub round_trip_ms: Option<f64>,
-    /// Requests per second that this gateway has handed there.
+    /// Requests per second that this gateway has handed there; with a fleet, those that the region says it serves.
     pub rps: f64,
     /// The share of them that failed, 0 to 1; null while there are too few.
     pub errors: Option<f64>,
-    /// The 99th percentile of the time to the head, less the least; null while there are too few.
+    /// The 99th percentile of the time to the head, less the least; null while too few were answered.
     pub p99_ms: Option<f64>,
-    /// How far its replica is behind; null while unknown, and without a node of the database.
+    /// How far its replica is behind; null while unknown, and without a node of the database. Of another region of
+    /// a fleet it is what its gateways say: 0 where they have no replica.
     pub lag_ms: Option<f64>,
     /// What the policy says it can serve, in requests per second.
     pub capacity_rps: Option<u32>,
@@ -94,11 +95,13 @@ impl RegionEntry {
             return self;
         };
         let said = &fleet.regions[place];
+        // Failures have no time: they count as 0.
+        let has_answered = said.errors.is_none_or(|it| it < 1.0);
         Self {
             round_trip_ms: said.round_trip_ms,
             rps: said.rps,
             errors: said.errors,
-            p99_ms: said.p99_ms,
+            p99_ms: said.p99_ms.filter(|it| has_answered || *it > 0.0),
             // Gateways without a replica say 0; of its own region, the first, this one knows whether it has one.
             lag_ms: match place {
                 0 => self.lag_ms.and(said.lag_ms),
@@ -137,7 +140,7 @@ pub(super) struct HealthRecord {
     error_rate: Option<f64>,
     /// How much of what the policy says it can serve is used; null where it does not say so.
     capacity_pct: Option<f64>,
-    /// How far its replica is behind; null while unknown, and without a node of the database.
+    /// How far its replica is behind, as `lag_ms` in `/admin/topology`.
     lag_secs: Option<f64>,
     /// When this was said.
     timestamp: String,
@@ -255,9 +258,8 @@ mod tests {
         assert_eq!(entry(false, 0).lag_ms, None);
     }
 
-    #[test]
-    fn the_lag_of_its_own_region_is_the_fleets_only_if_there_is_a_node_that_has_one() {
-        let said = |region: &str| FleetRegionView {
+    fn said(region: &str) -> FleetRegionView {
+        FleetRegionView {
             region: region.to_owned(),
             state: "well".to_owned(),
             gateways: 1,
@@ -269,7 +271,30 @@ mod tests {
             saturation: None,
             lag_ms: Some(7.0),
             drained_for_s: 0,
+        }
+    }
+
+    #[test]
+    fn where_all_requests_failed_nothing_is_said_of_their_time() {
+        let p99 = |errors, p99_ms| {
+            let region = FleetRegionView {
+                errors: Some(errors),
+                p99_ms: Some(p99_ms),
+                ..said("us-east-1")
+            };
+            let fleet = FleetView {
+                regions: vec![region],
+                ..FleetView::default()
+            };
+            entry(true, 0).with_fleet(&fleet).p99_ms
         };
+        assert_eq!(p99(1.0, 0.0), None);
+        assert_eq!(p99(1.0, 5.0), Some(5.0));
+        assert_eq!(p99(0.5, 0.0), Some(0.0));
+    }
+
+    #[test]
+    fn the_lag_of_its_own_region_is_the_fleets_only_if_there_is_a_node_that_has_one() {
         let lag = |has_database, regions: [&str; 2]| {
             let fleet = FleetView {
                 regions: regions.map(said).to_vec(),

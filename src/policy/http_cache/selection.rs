@@ -45,6 +45,11 @@ impl Selection {
         self.0.iter().map(|(name, _)| name)
     }
 
+    /// Whether the answer is for every request of its URL.
+    pub fn is_any(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether the answer is for this request.
     pub fn matches(&self, request: &HeaderMap) -> bool {
         let mut fields = self.0.iter();

@@ -91,6 +91,53 @@ fn errors_over_the_bound_for_its_time_make_a_region_leave_and_its_checks_bring_i
     assert_eq!(judge.bad_since(FAR), None);
 }
 
+/// Judges a region with one node for ten seconds, in steps of 100 ms.
+fn judge_for_ten_seconds(
+    judge: &mut RegionJudge,
+    usual: Option<Duration>,
+    mut at: impl FnMut(&mut RegionJudge, Duration),
+) {
+    let file = file(POLICY);
+    for step in 0..100 {
+        let now = step * 100 * MS;
+        at(judge, now);
+        let view = RegionView {
+            nodes: vec![usual],
+            ..RegionView::default()
+        };
+        let views = [RegionView::default(), view];
+        judge.step(&file.plan, (&views, RegionMask::first(2)), (0, now));
+    }
+}
+
+#[test]
+fn a_region_that_gets_no_requests_shows_none_whatever_it_is_judged_by() {
+    let mut judge = RegionJudge::new(&file(POLICY).plan, None, None, Duration::ZERO);
+    judge_for_ten_seconds(&mut judge, None, |_, _| ());
+    // It is judged by its node, which does not answer.
+    assert_eq!(judge.quantities(FAR).errors, Some(1_000_000));
+    let shown = judge.attempted(FAR);
+    assert_eq!(
+        (shown.errors, shown.p99, judge.rate(FAR)),
+        (None, None, 0.0)
+    );
+}
+
+#[test]
+fn only_what_was_answered_has_a_percentile() {
+    let shown = |outcome| {
+        let mut judge = RegionJudge::new(&file(POLICY).plan, None, None, Duration::ZERO);
+        judge_for_ten_seconds(&mut judge, Some(MS), |judge, now| {
+            judge.add(FAR, "a", outcome, MS, now);
+        });
+        assert!(judge.rate(FAR) > 9.0, "{}", judge.rate(FAR));
+        let shown = judge.attempted(FAR);
+        (shown.errors, shown.p99)
+    };
+    assert_eq!(shown(Outcome::Failed), (Some(1_000_000), None));
+    assert_eq!(shown(Outcome::Served), (Some(0), Some(0)));
+}
+
 #[test]
 fn distance_is_not_slowness() {
     let file = file(POLICY);

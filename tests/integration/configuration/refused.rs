@@ -126,6 +126,7 @@ policy.cors | { origins = ['https://*.example'] } | 3: cors.origins = "https://*
 policy.cors | { origins = ['https://a b'] } | 3: cors.origins = "https://a b": expected `scheme://host[:port]`
 policy.cors | { origins = ['https://a.example?x'] } | 3: cors.origins = "https://a.example?x": expected `scheme://host[:port]`
 policy.cors | { origins = ['https://a.example:99999'] } | 3: cors.origins = "https://a.example:99999": expected `scheme://host[:port]`
+policy.cors | { origins = ['https://127.1'] } | 3: cors.origins = "https://127.1": expected an address as browsers write it
 policy.cors | { origins = ['*'], credentials = true } | 3: cors.origins = "*": browsers take no `*` with credentials
 policy.cors | { origins = ['*'], max_age = 'long' } | 3: cors.max_age = 'long': expected a duration such as "1h"
 policy.cors | { origins = ['*'], max_age = '500ms' } | 3: cors.max_age = '500ms': expected a duration such as "1h", in whole seconds
