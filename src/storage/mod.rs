@@ -75,7 +75,7 @@ pub use api::storage_api;
 pub use backend::BucketBackend;
 pub use bucket::{BucketChange, BucketRow, NewBucket};
 pub use credentials::{BucketCredentials, CREDENTIALS_BYTES_MAX, Role};
-pub use drain::{Blocked, Remaining, begin_drain, forget_copies, remaining};
+pub use drain::{Blocked, NotMoved, Remaining, begin_drain, forget_copies, not_moved, remaining};
 pub use error::StorageError;
 pub use import::{Import, Imported, import};
 pub use inventory::Inventory;

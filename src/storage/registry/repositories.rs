@@ -124,7 +124,8 @@ impl Registry<'_> {
     /// Replaces a repository. False if it has changed since it was read.
     async fn replace(&self, changed: &RepositoryRow) -> Result<bool, StorageError> {
         let policy = serde_json::to_string(&changed.policy).unwrap_or_default();
-        // A write reads the policy under a lock that an update alone would not wait for.
+        // A write reads the policy under a lock that an update alone would not wait for. What could not be
+        // moved to the members before may be moved now.
         let sql = "with locked as materialized (select id from tidegate.storage_repository \
              where id = $1 and revision = $4 for update), \
              changed as (update tidegate.storage_repository r set policy = $2::jsonb, revision = $4 + 1 \
@@ -135,7 +136,9 @@ impl Registry<'_> {
              gone as (delete from tidegate.storage_member m using locked where m.repository = locked.id \
              and m.bucket not in (select id from members)), \
              stay as (insert into tidegate.storage_member select repository, id, position from members \
-             on conflict (repository, bucket) do update set position = excluded.position) \
+             on conflict (repository, bucket) do update set position = excluded.position), \
+             again as (update tidegate.storage_task t set due = now(), failures = 0 from locked \
+             where t.repository = locked.id and t.kind = 'drain' and t.claim is null) \
              select 1 from locked";
         let values: Values<'_> = &[
             (&changed.id, Type::TEXT),
@@ -193,14 +196,15 @@ impl Registry<'_> {
         Ok(())
     }
 
-    /// Removes a repository without objects, and its keys.
+    /// Removes a repository without objects, and its keys; by its name or its id.
     ///
     /// # Errors
     /// If there is none, or it has objects.
     pub async fn remove_repository(&self, name: &str) -> Result<(), StorageError> {
+        let repository = self.repository(name).await?;
         let sql = "select 1 from tidegate.storage_repository \
-             where name = $1 and tidegate.storage_remove_repository(id)";
-        let removed = self.one("repository", name, sql).await;
+             where id = $1 and tidegate.storage_remove_repository(id)";
+        let removed = self.one("repository", &repository.id, sql).await;
         in_use(removed, || format!("the repository `{name}` has objects"))
     }
 
