@@ -83,7 +83,7 @@ pub use key_pair::{KeyMode, KeyPair, NewKey};
 pub use measure::{Measured, Percentiles, measure};
 pub use mirror::Mirror;
 pub use moving::move_forever;
-pub use policy::{DefaultLevel, ReadPolicy, RepositoryPolicy, Rule, WritePolicy};
+pub use policy::{DefaultLevel, ReadPolicy, RepositoryPolicy, Rule, WritePolicy, read_slo_ms};
 pub use probe::probe_forever;
 pub use provider::Provider;
 pub use record::record_forever;

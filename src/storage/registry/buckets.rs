@@ -49,6 +49,7 @@ impl Registry<'_> {
     ) -> Result<String, StorageError> {
         check_name(&bucket.name)?;
         check_limits(bucket)?;
+        bucket.check_url().map_err(StorageError::Invalid)?;
         bucket
             .opened_by(credentials)
             .map_err(StorageError::Invalid)?;

@@ -187,6 +187,12 @@ impl Registry<'_> {
         if policy.rules.iter().any(|rule| !is_prefix(&rule.prefix)) {
             return refused("rules: a prefix is not one of any key".to_owned());
         }
+        let mut seen = HashSet::new();
+        let mut prefixes = policy.rules.iter().map(|rule| &rule.prefix);
+        if let Some(twice) = prefixes.find(|prefix| !seen.insert(*prefix)) {
+            let shown: String = twice.chars().take(NAME_SHOWN_MAX).collect();
+            return refused(format!("rules: the prefix `{shown}` is there twice"));
+        }
         policy.suits(members).map_err(StorageError::Invalid)?;
         let mut named = policy.rules.iter().flat_map(|rule| &rule.members);
         if let Some(other) = named.find(|name| !members.contains(name)) {
