@@ -8,7 +8,8 @@ use std::iter::successors;
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     for text in all(error).map(ToString::to_string) {
-        if !texts.last().is_some_and(|before| before.ends_with(&text)) {
+        let is_new = texts.last().is_none_or(|before| !before.ends_with(&text));
+        if is_new {
             texts.push(text);
         }
     }

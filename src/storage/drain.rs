@@ -89,8 +89,9 @@ pub async fn begin_drain(registry: &Registry<'_>, bucket: &BucketRow) -> Result<
             of.name
         )));
     }
-    let sql = "with again as (update tidegate.storage_task set due = now(), failures = 0 \
-         where bucket = $1 and kind = 'drain' and claim is null) \
+    // Of one that is being tried, `due` is when its lease ends.
+    let sql = "with again as (update tidegate.storage_task set failures = 0, \
+         due = case when claim is null then now() else due end where bucket = $1 and kind = 'drain') \
          update tidegate.storage_bucket set draining = true where id = $1 returning 1";
     let drained = registry.run(sql, &[(&bucket.id, Type::TEXT)]).await?;
     match drained.is_empty() {

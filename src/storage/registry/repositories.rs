@@ -137,8 +137,9 @@ impl Registry<'_> {
              and m.bucket not in (select id from members)), \
              stay as (insert into tidegate.storage_member select repository, id, position from members \
              on conflict (repository, bucket) do update set position = excluded.position), \
-             again as (update tidegate.storage_task t set due = now(), failures = 0 from locked \
-             where t.repository = locked.id and t.kind = 'drain' and t.claim is null) \
+             again as (update tidegate.storage_task t set failures = 0, \
+             due = case when t.claim is null then now() else t.due end from locked \
+             where t.repository = locked.id and t.kind = 'drain') \
              select 1 from locked";
         let values: Values<'_> = &[
             (&changed.id, Type::TEXT),
