@@ -38,7 +38,9 @@ pub enum ServerError {
     #[error("names several hosts, but a node must be one server")]
     SeveralHosts,
     /// A parameter names a host or a port beside the URL's own.
-    #[error("has the parameter `{0}` although a host stands before the `?`: write `host:port` there")]
+    #[error(
+        "has the parameter `{0}` although a host stands before the `?`: write `host:port` there"
+    )]
     SecondServer(&'static str),
     /// Certificates or keys cannot be used.
     #[error(transparent)]

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
 use s3s::{Body, S3Result, StdError, s3_error};
@@ -23,10 +23,12 @@ pub(super) fn filled_in(
         beginning: Some(Vec::new()),
         rest: body,
     };
-    stream::unfold(form, async |mut form| {
+    let frames = stream::unfold(form, async |mut form| {
         let next = form.next().await?;
         Some((next, form))
-    })
+    });
+    // Whoever verifies the signature beforehand may have read it to its end.
+    frames.fuse()
 }
 
 /// Refuses fields that still ask for the name.
@@ -53,7 +55,10 @@ impl Unfilled {
         while let Some(mut beginning) = self.beginning.take() {
             let frame = match self.rest.frame().await {
                 Some(Ok(frame)) => frame,
-                None if !beginning.is_empty() => return Some(Ok(Frame::data(beginning.into()))),
+                None if !beginning.is_empty() => {
+                    self.rest = Body::empty();
+                    return Some(Ok(Frame::data(beginning.into())));
+                }
                 other => return other,
             };
             beginning.extend_from_slice(&frame.into_data().unwrap_or_default());
@@ -158,8 +163,6 @@ fn last_segment(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::StreamExt;
-
     use super::*;
 
     const HEAD: &str = "--b\r\ncontent-disposition: form-data; name=\"key\"\r\n\r\n";
