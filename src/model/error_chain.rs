@@ -3,11 +3,16 @@
 use std::error::Error;
 use std::iter::successors;
 
-/// Joins an error and all its causes on one line, from the effect to the first cause.
-///
-/// Suits errors whose text does not include their source.
+/// Joins an error and all its causes on one line, from the effect to the first cause. A cause is left out that the
+/// error before it ends with.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let texts: Vec<_> = all(error).map(ToString::to_string).collect();
+    let mut texts: Vec<String> = Vec::new();
+    for text in all(error).map(ToString::to_string) {
+        let is_new = texts.last().is_none_or(|before| !before.ends_with(&text));
+        if is_new {
+            texts.push(text);
+        }
+    }
     texts.join(": ")
 }
 
@@ -42,6 +47,8 @@ mod tests {
         let error = told("c", Some(told("b", Some(told("a", None)))));
         assert_eq!(chain(&error), "c: b: a");
         assert_eq!(first(&error).to_string(), "a");
+        let error = told("c: b: a", Some(told("b: a", Some(told("a", None)))));
+        assert_eq!(chain(&error), "c: b: a");
         let alone = told("alone", None);
         assert_eq!(
             (chain(&alone), first(&alone).to_string()),

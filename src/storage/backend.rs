@@ -28,7 +28,7 @@ use super::bucket_span::traced;
 use super::connector::Guarded;
 use super::credentials::BucketCredentials;
 use super::fault::FaultKind;
-use super::object_name::{ObjectName, PREFIX, own_path as path};
+use super::object_name::{ObjectName, PREFIX, own_path as path, trial_id};
 use super::unnamable::{Found, Unnamable};
 use super::upload::Upload;
 use super::{BucketRow, NewBucket, Provider, StorageError, fault::Fault};
@@ -295,7 +295,7 @@ impl BucketBackend {
     /// Writes, reads, lists and deletes a small object, each within 5 s; returns the outcome of each.
     pub async fn check(&self) -> [(&'static str, Result<(), Fault>); 4] {
         const BODY: &[u8] = b"tidegate storage bucket check";
-        let id = format!("check-{}", uuid::Uuid::now_v7().simple());
+        let id = trial_id();
         let written = self.put(&id, vec![Bytes::from_static(BODY)]).await;
         let read = self.comes_back(&id, BODY).await;
         let prefix = Path::from(PREFIX);

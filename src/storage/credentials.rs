@@ -10,8 +10,11 @@ use super::provider::Provider;
 pub const CREDENTIALS_BYTES_MAX: usize = 64 << 10;
 /// The longest id of an access key.
 const KEY_ID_BYTES_MAX: usize = 256;
+/// The longest ARN.
+const ARN_BYTES_MAX: usize = 2_048;
 /// What an id that cannot be used is answered with.
 const KEY_ID_EXPECTED: &str = "accessKeyId: expected 1 to 256 visible characters of ASCII";
+const SECRET_EXPECTED: &str = "secretAccessKey: expected a secret";
 
 /// What opens a bucket.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +58,20 @@ pub enum Role {
     Assumed(String),
 }
 
+impl Role {
+    /// The role of AWS that has an ARN.
+    ///
+    /// # Errors
+    /// Says what is expected.
+    pub fn assumed(arn: &str) -> Result<Self, &'static str> {
+        let is_plain = arn.len() <= ARN_BYTES_MAX && arn.bytes().all(|it| it.is_ascii_graphic());
+        match is_plain && arn.starts_with("arn:") {
+            true => Ok(Self::Assumed(arn.to_owned())),
+            false => Err("expected the ARN of a role, such as arn:aws:iam::123456789012:role/NAME"),
+        }
+    }
+}
+
 impl fmt::Debug for BucketCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -91,6 +108,9 @@ impl BucketCredentials {
                 Err(KEY_ID_EXPECTED)
             }
             Ok(Given::Key {
+                secret_access_key, ..
+            }) if secret_access_key.is_empty() => Err(SECRET_EXPECTED),
+            Ok(Given::Key {
                 access_key_id,
                 secret_access_key,
             }) => Ok(Self::Key {
@@ -108,10 +128,17 @@ impl BucketCredentials {
     /// # Errors
     /// Says what is expected.
     pub(super) fn suit(&self, provider: Provider) -> Result<(), String> {
-        if let Self::Key { access_key_id, .. } = self
-            && !is_key_id(access_key_id)
+        if let Self::Key {
+            access_key_id,
+            secret_access_key,
+        } = self
         {
-            return Err(KEY_ID_EXPECTED.to_owned());
+            if !is_key_id(access_key_id) {
+                return Err(KEY_ID_EXPECTED.to_owned());
+            }
+            if secret_access_key.is_empty() {
+                return Err(SECRET_EXPECTED.to_owned());
+            }
         }
         let expected = match (provider, self) {
             (Provider::File, _) => "none",
@@ -191,6 +218,19 @@ mod tests {
             for provider in [Provider::S3, Provider::Aws, Provider::Gcp, Provider::Azure] {
                 assert_eq!(stored.suit(provider), Err(KEY_ID_EXPECTED.to_owned()));
             }
+        }
+    }
+
+    #[test]
+    fn an_empty_secret_and_a_role_without_an_arn_are_refused() {
+        let given = r#"{"accessKeyId": "id", "secretAccessKey": ""}"#;
+        assert_eq!(BucketCredentials::read(given), Err(SECRET_EXPECTED));
+        let stored: BucketCredentials = serde_json::from_str(given).unwrap();
+        assert_eq!(stored.suit(Provider::S3), Err(SECRET_EXPECTED.to_owned()));
+        let arn = "arn:aws:iam::1:role/a";
+        assert_eq!(Role::assumed(arn), Ok(Role::Assumed(arn.to_owned())));
+        for wrong in ["foo", "", "arn:a b", &format!("arn:{}", "x".repeat(2_048))] {
+            assert!(Role::assumed(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -19,7 +19,7 @@ use tokio_postgres::types::Type;
 use super::backend::BucketBackend;
 use super::database::Values;
 use super::fault::Fault;
-use super::object_name::{ObjectName, PREFIX, own_path};
+use super::object_name::{ObjectName, PREFIX, is_trial, own_path};
 use super::registry::{new_id, signed, unsigned};
 use super::transfer::Fingerprint;
 use super::unnamable::is_namable;
@@ -68,7 +68,7 @@ pub struct Imported {
     pub kept: u64,
     /// Objects that are not there any more.
     pub gone: u64,
-    /// Objects without an `ETag`, and empty ones that only stand for a folder.
+    /// Objects without an `ETag`, empty ones that only stand for a folder, and what checks of the bucket have left.
     pub skipped: u64,
     /// Objects whose keys cannot be asked for here, such as `a//b` and `/a`.
     pub unusable: u64,
@@ -152,12 +152,15 @@ pub async fn import(
     Ok(done)
 }
 
-/// An object with its `ETag`; nothing if it has none, or is not there under its own key: a provider's page
-/// shows folders as objects whose key ends in a slash.
+/// An object with its `ETag`; nothing if it has none, is nobody's, or is not there under its own key: a
+/// provider's page shows folders as objects whose key ends in a slash.
 async fn complete(
     backend: &BucketBackend,
     listed: ObjectMeta,
 ) -> Result<Option<ObjectMeta>, Fault> {
+    if is_trial(&listed.location) {
+        return Ok(None);
+    }
     if listed.e_tag.is_some() && listed.size > 0 {
         return Ok(Some(listed));
     }
@@ -177,11 +180,17 @@ async fn reattach(
     backend: &BucketBackend,
     found: &[&ObjectMeta],
 ) -> Result<HashSet<String>, StorageError> {
-    let id = |it: &&&ObjectMeta| it.location.filename().unwrap_or_default().to_owned();
-    let ids: Vec<_> = found.iter().map(|it| id(&it)).collect();
-    let sizes: Vec<_> = found.iter().map(|it| signed(Some(it.size))).collect();
-    let sql = "select id, size from tidegate.storage_import_lost($1, $2)";
-    let values: Values<'_> = &[(&ids, Type::TEXT_ARRAY), (&sizes, Type::INT8_ARRAY)];
+    let own = |it: &&ObjectMeta| {
+        let id = it.location.filename()?.to_owned();
+        (own_path(&id) == it.location).then(|| (id, signed(Some(it.size))))
+    };
+    let (ids, sizes): (Vec<_>, Vec<_>) = found.iter().filter_map(own).unzip();
+    let sql = "select id, size from tidegate.storage_import_lost($1, $2, $3)";
+    let values: Values<'_> = &[
+        (&given.bucket.id, Type::TEXT),
+        (&ids, Type::TEXT_ARRAY),
+        (&sizes, Type::INT8_ARRAY),
+    ];
     let mut reattached = HashSet::new();
     for row in registry.run(sql, values).await? {
         let (id, size): (String, i64) = (row.try_get(0)?, row.try_get(1)?);

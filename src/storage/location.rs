@@ -79,6 +79,33 @@ impl NewBucket {
         Ok(location)
     }
 
+    /// Whether the URL of a new bucket has nothing that would be passed over, or read as something else. Of rows
+    /// that are there already, it is.
+    ///
+    /// # Errors
+    /// Says what is expected.
+    pub(super) fn check_url(&self) -> Result<(), String> {
+        let location = self.location()?;
+        let url = Url::parse(&self.url).map_err(|error| format!("url: {error}"))?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("url: it must not have a query or a fragment".to_owned());
+        }
+        let is_dots = |segment: &str| {
+            let segment = segment.to_ascii_lowercase().replace("%2e", ".");
+            segment == "." || segment == ".."
+        };
+        if self.url.contains('\\') || self.url.split('/').any(is_dots) {
+            return Err("url: its path must not have `\\`, `.` or `..`".to_owned());
+        }
+        let endpoint = location.endpoint.as_deref().unwrap_or_default();
+        if self.provider != Provider::File
+            && (location.bucket.contains('%') || endpoint.contains('%'))
+        {
+            return Err("url: expected the name of a bucket, which has no `%`".to_owned());
+        }
+        Ok(())
+    }
+
     fn reach(&self) -> Reach {
         match self.public_only {
             true => Reach::Public,
@@ -258,6 +285,35 @@ mod tests {
             };
             let refused = bucket.opened_by(None).unwrap_err();
             assert!(refused.starts_with("region:"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_new_bucket_has_no_url_of_which_parts_are_passed_over() {
+        for url in [
+            "https://h/x#f",
+            "https://h/x/../../y",
+            "https://h/x%2f..",
+            "https://h/%2E%2e/x",
+            "https://h/./x",
+            "https://h\\x",
+            "https://h/x?a",
+        ] {
+            let refused = bucket(Provider::S3, url).check_url().unwrap_err();
+            assert!(refused.starts_with("url: "), "{refused}");
+        }
+        for url in ["file:///srv/../etc", "file:///srv/a#b"] {
+            assert!(bucket(Provider::File, url).check_url().is_err(), "{url}");
+        }
+        assert!(bucket(Provider::Aws, "s3://a%2fb").check_url().is_err());
+        for (provider, url) in [
+            (Provider::S3, "https://h:9000/data_1.x-y/"),
+            (Provider::Aws, "s3://data"),
+            (Provider::Azure, "https://a.blob.core.windows.net/$web"),
+            (Provider::Azure, "http://127.0.0.1:1/account/data"),
+            (Provider::File, "file:///srv/.data/a..b"),
+        ] {
+            assert_eq!(bucket(provider, url).check_url(), Ok(()), "{url}");
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::BucketBackend;
 use super::fault::Fault;
+use super::object_name::trial_id;
 
 /// Requests of each kind, one after the other: enough that the slowest is close to the 99th percentile.
 const REQUESTS: usize = 50;
@@ -42,10 +43,8 @@ pub struct Measured {
 /// # Errors
 /// The first request that fails.
 pub async fn measure(backend: &BucketBackend) -> Result<Measured, Fault> {
-    let prefix = uuid::Uuid::now_v7().simple();
-    let ids: Vec<_> = (0..REQUESTS)
-        .map(|at| format!("check-{prefix}-{at}"))
-        .collect();
+    let trial = trial_id();
+    let ids: Vec<_> = (0..REQUESTS).map(|at| format!("{trial}-{at}")).collect();
     let measured = measured(backend, &ids).await;
     if measured.is_err() {
         for id in &ids {

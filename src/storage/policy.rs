@@ -13,6 +13,22 @@ use super::mirror::Mirror;
 /// Copies of an object at most.
 const COPIES_MAX: usize = 8;
 
+/// The longest latency objective of reads.
+const READ_SLO_MAX: Duration = Duration::from_secs(60);
+
+/// Reads a latency objective of reads; returns milliseconds.
+///
+/// # Errors
+/// Says what is expected.
+pub fn read_slo_ms(text: &str) -> Result<u64, &'static str> {
+    let expected = "expected a duration from 1ms to 60s, such as `50ms`";
+    let time = humantime::parse_duration(text).map_err(|_unreadable| expected)?;
+    match u64::try_from(time.as_millis()) {
+        Ok(milliseconds @ 1..) if time <= READ_SLO_MAX => Ok(milliseconds),
+        _ => Err(expected),
+    }
+}
+
 /// Which member gets a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WritePolicy {

@@ -52,7 +52,7 @@ const TRAFFIC: [(i64, &str, &str); 1] = [(
 )];
 
 /// The files of `migrations/storage/`: object storage.
-const STORAGE: [(i64, &str, &str); 7] = [
+const STORAGE: [(i64, &str, &str); 8] = [
     (
         1,
         "storage",
@@ -87,6 +87,11 @@ const STORAGE: [(i64, &str, &str); 7] = [
         7,
         "fairness",
         include_str!("../../../migrations/storage/0007_fairness.sql"),
+    ),
+    (
+        8,
+        "import",
+        include_str!("../../../migrations/storage/0008_import.sql"),
     ),
 ];
 

@@ -45,7 +45,7 @@ pub fn storage_keys(environment: &Environment) -> Result<MasterKeys, ConfigError
     let text = environment.get(name);
     let text = text.ok_or_else(|| {
         refused(format!(
-            "is required with STORAGE_ADDR: {}",
+            "is required with STORAGE_ADDR and by `tidegate storage`: {}",
             (STORAGE_MASTER_KEY.range)()
         ))
     })?;

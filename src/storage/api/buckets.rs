@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::envelope::{all, one};
 use super::input::{Input, present};
 use super::path::Named;
+use super::range::Nothing;
 use super::state::Api;
 use crate::http::Problem;
 use crate::storage::credentials::ServiceAccount;
@@ -64,7 +65,7 @@ pub(super) struct ChangedBucket {
     writes: Option<bool>,
 }
 
-pub(super) async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(api): State<Api>, Nothing: Nothing) -> Result<Json<Value>, Problem> {
     let buckets = api.store.registry().buckets().await?;
     let buckets: Vec<_> = buckets.iter().map(bucket_as_json).collect();
     Ok(Json(all(&buckets)))
@@ -73,6 +74,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem>
 pub(super) async fn show(
     State(api): State<Api>,
     Named([id]): Named<1>,
+    Nothing: Nothing,
 ) -> Result<Json<Value>, Problem> {
     let bucket = api.store.registry().bucket(&id).await?;
     Ok(Json(one(bucket_as_json(&bucket))))
@@ -217,10 +219,10 @@ impl Opening {
                 "process" => Ok(Some(BucketCredentials::Role {
                     role: Role::Process,
                 })),
-                arn if is_arn(arn) => Ok(Some(BucketCredentials::Role {
-                    role: Role::Assumed(role),
-                })),
-                _ => refused("role: expected `process`, or the ARN of a role"),
+                arn => match Role::assumed(arn) {
+                    Ok(role) => Ok(Some(BucketCredentials::Role { role })),
+                    Err(_expected) => refused("role: expected `process`, or the ARN of a role"),
+                },
             },
             (Some(_), None, None, None) => refused("secretAccessKey: it belongs to accessKeyId"),
             (None, Some(_), None, None) => refused("accessKeyId: it belongs to secretAccessKey"),
@@ -229,10 +231,4 @@ impl Opening {
             ),
         }
     }
-}
-
-fn is_arn(text: &str) -> bool {
-    text.starts_with("arn:")
-        && text.len() <= 2048
-        && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

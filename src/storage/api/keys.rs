@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::envelope::{all, one};
 use super::input::Input;
 use super::path::Named;
+use super::range::Nothing;
 use super::state::Api;
 use crate::http::Problem;
 use crate::storage::{KeyMode, StorageError};
@@ -41,6 +42,7 @@ enum Rotate {
 pub(super) async fn list(
     State(api): State<Api>,
     Named([repository]): Named<1>,
+    Nothing: Nothing,
 ) -> Result<Json<Value>, Problem> {
     let keys = api.keys().of(&repository).await?;
     Ok(Json(all(&keys)))

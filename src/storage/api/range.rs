@@ -1,5 +1,7 @@
 //! Which statistics are asked for: repositories and buckets by id or name, and a time.
 
+use std::collections::HashSet;
+
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
 use jiff::Timestamp;
@@ -51,7 +53,7 @@ fn refused(why: String) -> Problem {
 }
 
 fn names(parameter: &str, given: Option<String>) -> Result<Option<Vec<String>>, Problem> {
-    let Some(given) = given.filter(|given| !given.is_empty()) else {
+    let Some(given) = given else {
         return Ok(None);
     };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
@@ -68,10 +70,15 @@ fn names(parameter: &str, given: Option<String>) -> Result<Option<Vec<String>>, 
 fn time(parameter: &str, given: Option<String>) -> Result<Option<String>, Problem> {
     let read = |text: String| {
         let time = text.parse::<Timestamp>().ok();
-        // The years that RFC 3339 has, without 0, which the database does not read.
+        // The years that RFC 3339 has, without 0, which the database does not read. The last day is not whole: it
+        // has not begun everywhere.
         let time = time.map(|time| time.to_string());
         let time = time.filter(|time| !time.starts_with('-') && !time.starts_with("0000-"));
-        time.ok_or_else(|| refused(format!("{parameter}: expected a time as RFC 3339 has it")))
+        time.ok_or_else(|| {
+            refused(format!(
+                "{parameter}: expected a time as RFC 3339 has it, from 0001-01-01T00:00:00Z to 9999-12-30T22:00:00Z"
+            ))
+        })
     };
     given.map(read).transpose()
 }
@@ -90,6 +97,27 @@ impl Wanted {
             .map(|names| names.iter().map(id).collect())
     }
 
+    /// The ids of the buckets that are asked for, themselves or as members or mirrors of repositories.
+    pub(super) fn buckets_of_any(&self, inventory: &Inventory) -> Option<Vec<String>> {
+        let buckets = self.buckets(inventory);
+        let Some(repositories) = self.repositories(inventory) else {
+            return buckets;
+        };
+        let mut used = HashSet::new();
+        for repository in &inventory.repositories {
+            if repositories.contains(&repository.row.id) {
+                let mirror = repository.row.policy.mirror.as_ref();
+                let mirror = mirror.and_then(|mirror| inventory.named(&mirror.to));
+                used.extend(repository.members.iter().copied().chain(mirror));
+            }
+        }
+        let ids = used
+            .into_iter()
+            .map(|index| &inventory.buckets[index].row.id);
+        let ids = ids.filter(|id| is_wanted(buckets.as_ref(), id));
+        Some(ids.cloned().collect())
+    }
+
     /// The ids of the repositories that are asked for.
     pub(super) fn repositories(&self, inventory: &Inventory) -> Option<Vec<String>> {
         let id = |name: &String| {
@@ -98,6 +126,20 @@ impl Wanted {
         };
         let names = self.repositories.as_ref();
         names.map(|names| names.iter().map(id).collect())
+    }
+}
+
+/// Nothing is asked for beside what the path says.
+pub(super) struct Nothing;
+
+impl<S: Sync> FromRequestParts<S> for Nothing {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match parts.uri.query().unwrap_or_default() {
+            "" => Ok(Self),
+            _ => Err(refused("there are no parameters here".to_owned())),
+        }
     }
 }
 
@@ -121,16 +163,23 @@ mod tests {
             "2026-13-01T00:00:00Z",
             "1'; --",
             "0000-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
             "0001-01-01T00:00:00+01:00",
             "-000001-01-01T00:00:00Z",
             "+010000-01-01T00:00:00Z",
         ] {
             let refused = time("start", text(wrong)).unwrap_err();
-            assert!(refused.to_string().starts_with("start: "));
+            let refused = refused.to_string();
+            assert!(refused.starts_with("start: ") && refused.contains("9999-12-30T22:00:00Z"));
+        }
+        for edge in ["0001-01-01T00:00:00Z", "9999-12-30T22:00:00Z"] {
+            let read = time("start", text(edge)).unwrap();
+            assert_eq!(read.as_deref(), Some(edge));
         }
         let read = names("bucketId", text("a-b,c.d")).unwrap();
         assert_eq!(read, Some(vec!["a-b".to_owned(), "c.d".to_owned()]));
-        for wrong in ["a b", ",", "a,,b", "a'--", "é", &"x".repeat(65)] {
+        assert_eq!(names("bucketId", None).unwrap(), None);
+        for wrong in ["", "a b", ",", "a,,b", "a'--", "é", &"x".repeat(65)] {
             assert!(names("bucketId", text(wrong)).is_err(), "{wrong}");
         }
     }

@@ -1,7 +1,5 @@
 //! `/repo`: what clients see as a bucket.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
@@ -11,11 +9,12 @@ use serde_json::{Value, json};
 use super::envelope::{all, one};
 use super::input::{Input, present};
 use super::path::Named;
+use super::range::Nothing;
 use super::state::Api;
 use crate::http::Problem;
 use crate::storage::{
     DefaultLevel, Mirror, ReadPolicy, RepositoryPolicy, RepositoryRow, Rule, WritePolicy,
-    repository_as_json,
+    read_slo_ms, repository_as_json,
 };
 
 /// A repository that is to be added.
@@ -83,18 +82,12 @@ struct Slo(u64);
 
 impl<'de> Deserialize<'de> for Slo {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let expected = || de::Error::custom("expected a duration from 1ms to 60s, such as `50ms`");
         let text = String::deserialize(from)?;
-        let time = humantime::parse_duration(&text).map_err(|_unreadable| expected())?;
-        let longest = Duration::from_secs(60);
-        match u64::try_from(time.as_millis()) {
-            Ok(milliseconds @ 1..) if time <= longest => Ok(Self(milliseconds)),
-            _ => Err(expected()),
-        }
+        read_slo_ms(&text).map(Self).map_err(de::Error::custom)
     }
 }
 
-pub(super) async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(api): State<Api>, Nothing: Nothing) -> Result<Json<Value>, Problem> {
     let repositories = api.store.registry().repositories().await?;
     let repositories: Vec<_> = repositories.iter().map(repository_as_json).collect();
     Ok(Json(all(&repositories)))
@@ -103,6 +96,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem>
 pub(super) async fn show(
     State(api): State<Api>,
     Named([id]): Named<1>,
+    Nothing: Nothing,
 ) -> Result<Json<Value>, Problem> {
     let repository = api.store.registry().repository(&id).await?;
     Ok(Json(one(repository_as_json(&repository))))

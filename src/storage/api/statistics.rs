@@ -7,7 +7,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Uri};
 use tokio_postgres::types::Type;
 
-use super::range::Wanted;
+use super::range::{Nothing, Wanted};
 use super::state::Api;
 use crate::http::Problem;
 use crate::storage::StorageError;
@@ -57,6 +57,7 @@ const USE_DAY: &str = "select json_build_object('success', true, \
 
 pub(super) async fn nodes(
     State(api): State<Api>,
+    Nothing: Nothing,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -78,7 +79,7 @@ pub(super) async fn nodes_minute(
     State(api): State<Api>,
     wanted: Wanted,
 ) -> Result<Response, Problem> {
-    let buckets = wanted.buckets(&api.store.inventory.load());
+    let buckets = wanted.buckets_of_any(&api.store.inventory.load());
     let values: Values<'_> = &[
         (&wanted.start, Type::TEXT),
         (&wanted.end, Type::TEXT),

@@ -3,7 +3,7 @@
 //! It cannot give up a body that was sent in parts: blocks that were not put together are gone after a
 //! week, and until then count at the provider but not here.
 
-use object_store::azure::MicrosoftAzureBuilder;
+use object_store::azure::{AzureAccessKey, MicrosoftAzureBuilder};
 
 use super::remote::{Remote, no_retries, unusable};
 use crate::storage::StorageError;
@@ -28,9 +28,15 @@ pub(super) fn open(
         BucketCredentials::Key {
             access_key_id,
             secret_access_key,
-        } => builder
-            .with_account(access_key_id)
-            .with_access_key(secret_access_key),
+        } => {
+            AzureAccessKey::try_new(secret_access_key).map_err(|_its_bytes| {
+                let why = "secretAccessKey: expected the key of a storage account, in Base64";
+                StorageError::Invalid(why.to_owned())
+            })?;
+            builder
+                .with_account(access_key_id)
+                .with_access_key(secret_access_key)
+        }
         _ => {
             // What the process has. `object_store` reads the variables by itself that Azure sets.
             let role = MicrosoftAzureBuilder::from_env()

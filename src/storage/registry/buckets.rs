@@ -49,6 +49,7 @@ impl Registry<'_> {
     ) -> Result<String, StorageError> {
         check_name(&bucket.name)?;
         check_limits(bucket)?;
+        bucket.check_url().map_err(StorageError::Invalid)?;
         bucket
             .opened_by(credentials)
             .map_err(StorageError::Invalid)?;
@@ -93,25 +94,27 @@ impl Registry<'_> {
         Ok(())
     }
 
-    /// Lets a bucket take writes again that has named a quota, or that was drained.
+    /// Lets a bucket take writes again that has named a quota, or that was drained; by its name or its id.
     ///
     /// # Errors
     /// If there is no such bucket.
     pub async fn enable_bucket(&self, name: &str) -> Result<(), StorageError> {
-        let sql = "with undrained as (delete from tidegate.storage_task t using tidegate.storage_bucket b \
-             where b.id = t.bucket and b.name = $1 and t.kind = 'drain') \
+        let bucket = self.bucket(name).await?;
+        let sql = "with undrained as (delete from tidegate.storage_task \
+             where bucket = $1 and kind = 'drain') \
              update tidegate.storage_bucket set refused_month = null, draining = false \
-             where name = $1 returning 1";
-        self.one("bucket", name, sql).await
+             where id = $1 returning 1";
+        self.one("bucket", &bucket.id, sql).await
     }
 
-    /// Removes a bucket that no repository uses and that has no copies.
+    /// Removes a bucket that no repository uses and that has no copies; by its name or its id.
     ///
     /// # Errors
     /// If there is none, or it is in use.
     pub async fn remove_bucket(&self, name: &str) -> Result<(), StorageError> {
-        let sql = "delete from tidegate.storage_bucket where name = $1 returning 1";
-        let removed = self.one("bucket", name, sql).await;
+        let bucket = self.bucket(name).await?;
+        let sql = "delete from tidegate.storage_bucket where id = $1 returning 1";
+        let removed = self.one("bucket", &bucket.id, sql).await;
         in_use(removed, || {
             format!(
                 "the bucket `{name}` is a member or the mirror of a repository, or still has bytes"
@@ -163,7 +166,7 @@ impl Registry<'_> {
         }
     }
 
-    /// Runs a statement that returns a row if it has found what has a name.
+    /// Runs a statement that returns a row if it has found what has a name, or an id.
     pub(super) async fn one(
         &self,
         kind: &'static str,

@@ -124,7 +124,8 @@ impl Registry<'_> {
     /// Replaces a repository. False if it has changed since it was read.
     async fn replace(&self, changed: &RepositoryRow) -> Result<bool, StorageError> {
         let policy = serde_json::to_string(&changed.policy).unwrap_or_default();
-        // A write reads the policy under a lock that an update alone would not wait for.
+        // A write reads the policy under a lock that an update alone would not wait for. What could not be
+        // moved to the members before may be moved now.
         let sql = "with locked as materialized (select id from tidegate.storage_repository \
              where id = $1 and revision = $4 for update), \
              changed as (update tidegate.storage_repository r set policy = $2::jsonb, revision = $4 + 1 \
@@ -135,7 +136,10 @@ impl Registry<'_> {
              gone as (delete from tidegate.storage_member m using locked where m.repository = locked.id \
              and m.bucket not in (select id from members)), \
              stay as (insert into tidegate.storage_member select repository, id, position from members \
-             on conflict (repository, bucket) do update set position = excluded.position) \
+             on conflict (repository, bucket) do update set position = excluded.position), \
+             again as (update tidegate.storage_task t set failures = 0, \
+             due = case when t.claim is null then now() else t.due end from locked \
+             where t.repository = locked.id and t.kind = 'drain') \
              select 1 from locked";
         let values: Values<'_> = &[
             (&changed.id, Type::TEXT),
@@ -184,6 +188,12 @@ impl Registry<'_> {
         if policy.rules.iter().any(|rule| !is_prefix(&rule.prefix)) {
             return refused("rules: a prefix is not one of any key".to_owned());
         }
+        let mut seen = HashSet::new();
+        let mut prefixes = policy.rules.iter().map(|rule| &rule.prefix);
+        if let Some(twice) = prefixes.find(|prefix| !seen.insert(*prefix)) {
+            let shown: String = twice.chars().take(NAME_SHOWN_MAX).collect();
+            return refused(format!("rules: the prefix `{shown}` is there twice"));
+        }
         policy.suits(members).map_err(StorageError::Invalid)?;
         let mut named = policy.rules.iter().flat_map(|rule| &rule.members);
         if let Some(other) = named.find(|name| !members.contains(name)) {
@@ -193,14 +203,15 @@ impl Registry<'_> {
         Ok(())
     }
 
-    /// Removes a repository without objects, and its keys.
+    /// Removes a repository without objects, and its keys; by its name or its id.
     ///
     /// # Errors
     /// If there is none, or it has objects.
     pub async fn remove_repository(&self, name: &str) -> Result<(), StorageError> {
+        let repository = self.repository(name).await?;
         let sql = "select 1 from tidegate.storage_repository \
-             where name = $1 and tidegate.storage_remove_repository(id)";
-        let removed = self.one("repository", name, sql).await;
+             where id = $1 and tidegate.storage_remove_repository(id)";
+        let removed = self.one("repository", &repository.id, sql).await;
         in_use(removed, || format!("the repository `{name}` has objects"))
     }
 

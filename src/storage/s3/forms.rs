@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
 use http::{Extensions, Method, Request, header};
-use http_body_util::{BodyStream, StreamBody};
+use http_body_util::StreamBody;
 use s3s::{Body, S3Result, s3_error};
 
+use super::filename::filled_in;
 use super::guard::FORM_FIELDS_BYTES_MAX;
 
 /// The beginning of a form, as far as it has been read.
@@ -31,7 +32,7 @@ impl Form {
         let form = Self(Arc::new(beginning));
         let (mut head, body) = request.into_parts();
         head.extensions.insert(form.clone());
-        let frames = BodyStream::new(body).inspect(move |frame| {
+        let frames = filled_in(body, form.0.boundary.clone()).inspect(move |frame| {
             if let Ok(frame) = frame
                 && let Some(bytes) = frame.data_ref()
             {

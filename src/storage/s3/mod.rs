@@ -14,6 +14,7 @@ mod rotation;
 mod chunks;
 mod hashers;
 mod digests;
+mod filename;
 mod forms;
 mod preconditions;
 mod parameters;

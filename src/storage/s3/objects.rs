@@ -19,6 +19,7 @@ use super::body::incoming;
 use super::conditions::{ReadConditions, bytes_of, etag, of_write};
 use super::digests::{Declared, Said};
 use super::errors::{no_such_key, no_such_part};
+use super::filename;
 use super::forms::Form;
 use super::keys;
 use super::meta::{checked, http_date, meta_of, output_of, override_headers, without_aws_chunked};
@@ -42,6 +43,7 @@ pub(super) async fn put(
     let mut said = Said::of(&request.headers, request.uri.query())?;
     if let Some(fields) = Form::fields(&request.method, &request.extensions)? {
         check_fields(&fields)?;
+        filename::check(&fields)?;
         keys::check(&request.input.key)?;
         said = said.fields(&fields)?;
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use http::Method;
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate::testkit::until;
 
-use super::bucket_server::BucketFault;
-use super::world::{REPOSITORY, StorageWorld, storage_command};
+use super::bucket_server::{BucketFault, BucketServer};
+use super::world::{REPOSITORY, StorageWorld, add_bucket, storage_command};
 use crate::world::DEADLINE;
 
 const SETTINGS: &str = "lease = \"5s\"\nsweep_interval = \"200ms\"\nsweep_after = \"1s\"";
@@ -138,6 +138,10 @@ async fn a_drain_says_what_blocks_it_and_deletes_nothing() {
     let said: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     let blocked = &said["left"]["blocked"][0];
     assert_eq!(blocked["key"], "key", "{said}");
+    assert_eq!(
+        said["objects"],
+        json!([{"repository": REPOSITORY, "key": "key"}])
+    );
     let error = blocked["error"].as_str().unwrap();
     assert!(error.contains("no other member"), "{error}");
     assert!(
@@ -146,6 +150,42 @@ async fn a_drain_says_what_blocks_it_and_deletes_nothing() {
     );
     assert_eq!(world.buckets[0].objects().len(), 1);
     assert_eq!(world.s3.read("bucket-0", "key").await, b"bytes");
+}
+
+#[tokio::test]
+async fn a_blocked_drain_names_every_object_and_goes_on_as_soon_as_there_is_another_member() {
+    let policy = ["--write", "copies:2"];
+    let world = StorageWorld::with(2, &[], &policy, SETTINGS, 0).await;
+    for key in ["a\u{7}", "b"] {
+        assert_eq!(world.s3.put(REPOSITORY, key, b"bytes").await.status(), 200);
+    }
+    let id = world.bucket(0).await["id"].as_str().unwrap().to_owned();
+    let drain = ["drain", &id, "--patience", "5s"];
+    let output = storage_command(&world.cluster, &drain).output().await;
+    let text = String::from_utf8(output.unwrap().stderr).unwrap();
+    for line in ["a\\u{7}", "b"] {
+        let line = format!("not moved: {REPOSITORY}/{line}\n");
+        assert!(text.contains(&line), "{text}");
+    }
+    // As after many attempts.
+    let later = "update tidegate.storage_task set failures = 9, due = now() + interval '10 min'";
+    world.cluster.primary.execute(later).await.unwrap();
+    let third = BucketServer::start().await;
+    add_bucket(&world.cluster, "third", &third, &[]).await;
+    let mut change = vec!["repository", "change", REPOSITORY];
+    for member in ["bucket-0", "bucket-1", "third"] {
+        change.extend(["--member", member]);
+    }
+    world.storage(&change).await;
+    until("they are moved", DEADLINE, async || {
+        Ok((third.objects().len() == 2).then_some(()))
+    })
+    .await
+    .unwrap();
+    let drain = ["drain", &id, "--patience", "20s"];
+    assert_eq!(world.storage(&drain).await["success"], true);
+    world.storage(&["bucket", "enable", &id]).await;
+    assert_eq!(world.bucket(0).await["draining"], false);
 }
 
 #[tokio::test]

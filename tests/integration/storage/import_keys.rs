@@ -50,3 +50,52 @@ async fn keys_that_cannot_be_asked_for_are_named_and_hold_no_others_up() {
         assert_eq!(output.status.code(), Some(2), "{prefix}");
     }
 }
+
+#[tokio::test]
+async fn a_bucket_that_refuses_is_said_to_with_its_answer_once() {
+    let world = world().await;
+    let refusal = "<Error><Code>AccessDenied</Code><Message>not yours</Message></Error>";
+    world.buckets[0].fail_all(&BucketFault::Answer(403, refusal));
+    let import = ["bucket", "import", "bucket-0", "--repository", REPOSITORY];
+    let check = ["bucket", "check", "bucket-0"];
+    for (arguments, requests) in [(&import[..], 1), (&check[..], 4)] {
+        let output = storage_command(&world.cluster, arguments)
+            .output()
+            .await
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        let times = said.matches("AccessDenied").count();
+        assert!((1..=requests).contains(&times), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_command_line_takes_what_the_api_takes() {
+    let world = world().await;
+    let bucket = [
+        "bucket",
+        "add",
+        "role",
+        "--provider",
+        "aws",
+        "--region",
+        "here",
+    ];
+    let bucket = [&bucket[..], &["--url", "s3://data", "--role", "foo"]].concat();
+    let mut refused = vec![(bucket, "ARN")];
+    for slo in ["0ms", "100s", "x"] {
+        let repository = ["repository", "add", "slow", "--member", "bucket-0"];
+        let repository = [&repository[..], &["--read-slo", slo]].concat();
+        refused.push((repository, "from 1ms to 60s"));
+    }
+    for (arguments, expected) in refused {
+        let output = storage_command(&world.cluster, &arguments)
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}

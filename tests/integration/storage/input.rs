@@ -157,6 +157,18 @@ async fn a_member_that_sends_requests_elsewhere_is_not_followed() {
 }
 
 #[tokio::test]
+async fn a_form_names_its_object_after_its_file_before_the_policy_is_judged() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let put = async |key: &str| post(&world.s3, key, "bytes").await;
+    assert_eq!(put("f/${filename}").await, 204);
+    assert_eq!(world.s3.read(REPOSITORY, "f/a").await, b"bytes");
+    assert_eq!(put("f/$filename").await, 204);
+    assert_eq!(world.s3.read(REPOSITORY, "f/$filename").await, b"bytes");
+    let objects = "select string_agg(key, ' ' order by key) from tidegate.storage_object";
+    assert_eq!(world.value(objects).await, "f/$filename f/a");
+}
+
+#[tokio::test]
 async fn a_gateway_killed_in_the_middle_of_a_commit_leaves_one_version_whole() {
     let settings = "lease = \"5s\"\nsweep_interval = \"200ms\"\nsweep_after = \"1ms\"";
     let mut world = StorageWorld::with(1, &[], &[], settings, 0).await;

@@ -122,7 +122,7 @@ async fn credentials_that_cannot_open_a_bucket_are_refused_when_it_is_added() {
             "azure",
             "https://a.blob.core.windows.net/c",
             key,
-            "Invalid Access Key",
+            "secretAccessKey: expected",
         ),
         (
             "azure",

@@ -20,6 +20,7 @@ pub(crate) mod crash;
 mod drain;
 mod fallback;
 mod import;
+mod import_again;
 mod import_keys;
 mod input;
 mod kinds;

@@ -81,8 +81,12 @@ fn form(s3: &S3Client, key: &str, file: &str) -> String {
 pub(super) fn form_with(s3: &S3Client, key: &str, more: &[(&str, &str)], file: &str) -> String {
     let (date, stamp) = stamps(SystemTime::now());
     let credential = format!("{}/{date}/anywhere/s3/aws4_request", s3.key_id);
+    let of_key = match key.split_once("${filename}") {
+        Some((before, _)) => json!(["starts-with", "$key", before]),
+        None => json!({"key": key}),
+    };
     let mut policy = json!({"expiration": "2099-01-01T00:00:00Z", "conditions": [
-        {"bucket": REPOSITORY}, {"key": key}, {"x-amz-algorithm": "AWS4-HMAC-SHA256"},
+        {"bucket": REPOSITORY}, of_key, {"x-amz-algorithm": "AWS4-HMAC-SHA256"},
         {"x-amz-credential": credential}, {"x-amz-date": stamp},
     ]});
     let conditions = policy["conditions"].as_array_mut().unwrap();

@@ -187,6 +187,17 @@ async fn a_bucket_is_off_line_after_three_probes_and_one_that_fails_often_is_dis
     for row in failed {
         assert_eq!(row["availability"], 0.0, "{row}");
     }
+    // Those of a repository are its members'.
+    world
+        .storage(&["repository", "add", "other", "--member", "bucket-1"])
+        .await;
+    let of_other = |it: &Value| {
+        let rows = it["data"].as_array().unwrap();
+        !rows.is_empty() && rows.iter().all(|row| row["bucketId"] == *second)
+    };
+    turns(&api, "/stats/nodes/minute?repoId=other", of_other).await;
+    let none = api.get("/stats/nodes/minute?repoId=other&bucketId=bucket-0");
+    assert_eq!(none.await["data"], json!([]));
     // It answers again, but one attempt in a few has failed.
     world.buckets[0].heal();
     turns(&api, &path, |it| newest(it, first) == "DISCONNECTED").await;
@@ -233,6 +244,9 @@ async fn parameters_that_cannot_be_used_are_named() {
         ("end=1';--", "end"),
         ("bucketId=a%27b", "bucketId"),
         ("repoId=a%20b", "repoId"),
+        ("bucketId=", "bucketId"),
+        ("start=9999-12-31T23:59:59Z", "9999-12-30"),
+        ("start=0000-01-01T00:00:00Z", "0001-01-01"),
         ("bucket=b", "bucket"),
         ("limit=1000000", "limit"),
     ] {
@@ -252,5 +266,12 @@ async fn parameters_that_cannot_be_used_are_named() {
                 "{answer}"
             );
         }
+    }
+    let keys = format!("/repo/{REPOSITORY}/apikey");
+    for path in ["/node", "/bucket", "/bucket/bucket-0", "/repo", &keys] {
+        let (status, _) = api.send(Method::GET, &format!("{path}?x=1"), None).await;
+        assert_eq!(status, 400, "{path}");
+        let (status, _) = api.send(Method::GET, &format!("{path}?"), None).await;
+        assert_eq!(status, 200, "{path}");
     }
 }

@@ -209,7 +209,12 @@ impl StorageWorld {
     }
 }
 
-async fn add_bucket(cluster: &Cluster, name: &str, server: &BucketServer, more: &[&str]) {
+pub(crate) async fn add_bucket(
+    cluster: &Cluster,
+    name: &str,
+    server: &BucketServer,
+    more: &[&str],
+) {
     let url = server.url();
     let mut arguments = vec!["bucket", "add", name, "--region", "here", "--url", &url];
     arguments.extend(["--provider", server.vendor().provider()]);

@@ -8,7 +8,8 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::storage::{
-    ByteCount, DefaultLevel, KeyMode, Mirror, Provider, ReadPolicy, Rule, WritePolicy,
+    ByteCount, DefaultLevel, KeyMode, Mirror, Provider, ReadPolicy, Role, Rule, WritePolicy,
+    read_slo_ms,
 };
 
 #[derive(Debug, Subcommand)]
@@ -108,8 +109,8 @@ pub(crate) struct CredentialsArguments {
     #[arg(long, value_enum, default_value = "env")]
     pub(super) credentials: CredentialsSource,
     /// The role of AWS that the gateways assume with their web identity, instead of credentials.
-    #[arg(long, value_name = "ARN", conflicts_with = "credentials")]
-    pub(super) role: Option<String>,
+    #[arg(long, value_name = "ARN", conflicts_with = "credentials", value_parser = Role::assumed)]
+    pub(super) role: Option<Role>,
 }
 
 /// Where credentials come from.
@@ -183,8 +184,8 @@ pub(crate) struct AddRepository {
     #[arg(long)]
     pub(super) redirect: bool,
     /// A bucket slower than this is read last, such as 50ms.
-    #[arg(long, value_parser = humantime::parse_duration)]
-    pub(super) read_slo: Option<std::time::Duration>,
+    #[arg(long, value_parser = read_slo_ms)]
+    pub(super) read_slo: Option<u64>,
     /// Where objects are copied to, as JSON: {"to": "NAME", "after": "1h", "verify": "7d", "share": 0.01,
     /// "keepHot": true}; all but `to` may be left out.
     #[arg(long, value_parser = mirror)]

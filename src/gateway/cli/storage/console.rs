@@ -15,6 +15,7 @@ use crate::storage::{
     BucketBackend, BucketRow, KeyRegistry, MasterKeys, Registry, StorageError, StorageSettings,
 };
 use tidegate_model::Environment;
+use tidegate_model::error_chain::chain;
 
 /// Time to connect to the primary.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -115,6 +116,9 @@ impl From<StorageError> for Exit {
             | StorageError::NotFound(..)
             | StorageError::NameTaken(_)
             | StorageError::Sealed(_) => Self::unusable(error),
+            StorageError::NoMember(_) | StorageError::NoCopy(_) | StorageError::NotKept(_) => {
+                Self::failed(chain(&error))
+            }
             _ => Self::failed(error),
         }
     }

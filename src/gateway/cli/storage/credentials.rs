@@ -16,8 +16,7 @@ pub(super) fn credentials_from(
     source: &CredentialsArguments,
     environment: &Environment,
 ) -> Result<BucketCredentials, Exit> {
-    if let Some(arn) = &source.role {
-        let role = Role::Assumed(arn.clone());
+    if let Some(role) = source.role.clone() {
         return Ok(BucketCredentials::Role { role });
     }
     match source.credentials {

@@ -10,8 +10,8 @@ use super::arguments::{ChangeRepository, DrainBucket, ImportBucket, OutputArgume
 use super::console::Console;
 use crate::gateway::cli::Exit;
 use crate::storage::{
-    Import, Remaining, RepositoryRow, begin_drain, failed_restores, forget_copies,
-    import as import_objects, remaining,
+    BucketRow, Import, NotMoved, Remaining, RepositoryRow, begin_drain, failed_restores,
+    forget_copies, import as import_objects, not_moved, remaining,
 };
 use tidegate_model::Environment;
 
@@ -22,19 +22,20 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 pub(super) async fn drain(drain: &DrainBucket, environment: &Environment) -> Result<(), Exit> {
     let session = Console::open(&drain.named.output, environment).await?;
     let registry = session.registry();
-    let name = &drain.named.name;
-    begin_drain(&registry, name).await?;
-    let mut before = remaining(&registry, name).await?;
+    let bucket = registry.bucket(&drain.named.name).await?;
+    begin_drain(&registry, &bucket).await?;
+    let mut before = remaining(&registry, &bucket).await?;
     let mut moved_at = Instant::now();
     while !before.is_empty() {
         if moved_at.elapsed() > drain.patience {
-            return Err(blocked(&session, name, &before));
+            let objects = not_moved(&registry, &bucket).await?;
+            return Err(blocked(&session, &bucket, &before, &objects));
         }
         sleep(LOOK_INTERVAL).await;
         if drain.forget {
-            forget_copies(&registry, name).await?;
+            forget_copies(&registry, &bucket).await?;
         }
-        let now = remaining(&registry, name).await?;
+        let now = remaining(&registry, &bucket).await?;
         // What was moved stays for a while, in which there is nothing to do.
         let is_waiting = now.left == 0 && now.deleting_in_seconds > 0 && now.refused == 0;
         if now.is_less_than(&before) || is_waiting {
@@ -44,17 +45,23 @@ pub(super) async fn drain(drain: &DrainBucket, environment: &Environment) -> Res
     }
     session.print(
         &json!({"success": true}),
-        &format!("{name} has no copies any more"),
+        &format!("{} has no copies any more", bucket.declared.name),
     )
 }
 
 /// Says what keeps a bucket from being empty.
-fn blocked(session: &Console, name: &str, left: &Remaining) -> Exit {
-    let mut why: Vec<_> = left
-        .blocked
-        .iter()
-        .map(|it| format!("{} of {}: {}", it.count, it.key, it.error))
-        .collect();
+fn blocked(session: &Console, bucket: &BucketRow, left: &Remaining, objects: &[NotMoved]) -> Exit {
+    // Clients choose keys.
+    let of_each = left.blocked.iter();
+    let of_each = of_each.map(|it| {
+        let key = it.key.escape_debug();
+        format!("{} of {key}: {}", it.count, it.error)
+    });
+    let mut why: Vec<_> = of_each.collect();
+    let lines = objects.iter().map(|it| {
+        let key = it.key.escape_debug();
+        format!("not moved: {}/{key}\n", it.repository)
+    });
     if left.left > 0 && why.is_empty() {
         why.push("no gateway moves them: does one with STORAGE_ADDR run?".to_owned());
     }
@@ -66,11 +73,15 @@ fn blocked(session: &Console, name: &str, left: &Remaining) -> Exit {
     }
     Exit {
         report: match session.json {
-            true => format!("{}\n", json!({"success": false, "left": left})),
-            false => String::new(),
+            true => {
+                let said = json!({"success": false, "left": left, "objects": objects});
+                format!("{said}\n")
+            }
+            false => lines.collect(),
         },
         ..Exit::failed(format_args!(
-            "{name}: {} copies left, {} to be deleted; {}",
+            "{}: {} copies left, {} to be deleted; {}",
+            bucket.declared.name,
             left.left,
             left.deleting,
             why.join("; ")

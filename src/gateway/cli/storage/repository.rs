@@ -49,9 +49,7 @@ async fn add_repository(add: AddRepository, environment: &Environment) -> Result
         read: add.read,
         consistency: add.consistency,
         redirect: add.redirect,
-        read_slo_ms: add
-            .read_slo
-            .map(|slo| u64::try_from(slo.as_millis()).unwrap_or(u64::MAX)),
+        read_slo_ms: add.read_slo,
         mirror: add.mirror,
         rules: add.rules.map(|rules| rules.0).unwrap_or_default(),
     };
