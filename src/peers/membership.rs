@@ -126,7 +126,7 @@ impl Membership {
             listener,
             credentials: Arc::clone(&credentials),
             events: events.clone(),
-            health,
+            health: health.clone(),
             public,
             idle_timeout: parts.0.idle_timeout,
             limits: PeerLimits::default(),
@@ -149,6 +149,7 @@ impl Membership {
             credentials,
             events.clone(),
             Arc::clone(&view),
+            health,
         );
         tasks.spawn(driver.run(received));
         Ok(Self {

@@ -78,6 +78,47 @@ async fn a_gateway_whose_own_region_fails_hands_requests_on() {
     assert_eq!(item, "eu-west-1; fwd=us-east-1; policy=near; reason=left");
 }
 
+#[tokio::test]
+async fn a_region_that_has_left_by_its_own_view_returns_although_nobody_sends_it_anything() {
+    let policy = format!("policy near {{\n  prefer local | us-east-1\n{CLAUSES}}}\n");
+    let (statuses, app) = statuses();
+    let scene = FleetScene::with(2, &policy, "", app).await;
+    statuses[0].store(500, Ordering::Relaxed);
+    scene.until_served_in("us-east-1").await;
+    statuses[0].store(200, Ordering::Relaxed);
+    // The other region has handed nothing here, so it asks for the health alone. What has failed counts for
+    // half a minute.
+    until("it serves its own clients", DEADLINE * 2, async || {
+        let response = scene.get("/app/x").await;
+        Ok((serving(&response) == "eu-west-1").then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+async fn slowly() -> &'static str {
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    "slow"
+}
+
+#[tokio::test]
+async fn a_path_that_takes_long_is_not_probed_and_keeps_no_region_away() {
+    let policy = format!("policy away {{\n  prefer us-east-1 | local\n{CLAUSES}}}\n");
+    let (statuses, app) = statuses();
+    let app = |region| app(region).route("/app/slow", axum::routing::get(slowly));
+    let scene = FleetScene::with(2, &policy, "", app).await;
+    let slow = scene.get("/app/slow").await;
+    assert_eq!((slow.status().as_u16(), serving(&slow)), (200, "us-east-1"));
+    scene.until_served_in("us-east-1").await;
+    statuses[1].store(500, Ordering::Relaxed);
+    scene.until_served_in("eu-west-1").await;
+    statuses[1].store(200, Ordering::Relaxed);
+    scene.until_served_in("us-east-1").await;
+    let asked = scene.app(1).asked();
+    let slow = asked.iter().filter(|it| it.target == "/app/slow");
+    assert_eq!(slow.count(), 1);
+}
+
 /// Whether all threads of a process are stopped (proc(5): state T).
 fn has_stopped(pid: u32) -> std::io::Result<bool> {
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
