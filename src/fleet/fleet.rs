@@ -343,6 +343,12 @@ impl Fleet {
         place.map_or(Duration::ZERO, |it| self.drain_of(it).left(self.clock.raw))
     }
 
+    /// Returns the version of a region's drain: each drain and undrain has another one.
+    pub fn drain_version(&self, region: &RegionId) -> u32 {
+        let place = self.place(region);
+        place.map_or(0, |it| self.drain_of(it).version)
+    }
+
     /// Returns how often what a peer sent was dropped.
     pub fn dropped(&self) -> DroppedCounts {
         self.dropped

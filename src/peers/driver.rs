@@ -237,11 +237,15 @@ impl Driver {
         if !order.time.is_zero() && !order.force && !self.judging.judge.another_is_well(region) {
             return Err(DrainError::Last);
         }
-        let sender = known
+        let version = self.fleet.drain_version(region);
+        let connection = known
             .control()
             .and_then(|control| self.connections.sender(control));
-        let sender = sender.ok_or_else(|| DrainError::Unreachable(region.clone()))?;
-        Ok(DrainWay::Ask(sender))
+        let connection = connection.ok_or_else(|| DrainError::Unreachable(region.clone()))?;
+        Ok(DrainWay::Ask {
+            connection,
+            version,
+        })
     }
 
     fn unwatch(&mut self, watcher: WatcherId) {

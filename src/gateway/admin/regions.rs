@@ -269,6 +269,7 @@ mod tests {
             saturation: None,
             lag_ms: Some(7.0),
             drained_for_s: 0,
+            drain_version: 0,
         };
         let lag = |has_database, regions: [&str; 2]| {
             let fleet = FleetView {

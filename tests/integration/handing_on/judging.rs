@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tidegate::testkit::until;
 
 use super::kit::{FleetScene, entry, serving};
-use crate::world::DEADLINE;
+use crate::world::{DEADLINE, migrated_cluster};
 
 const CLAUSES: &str = "\
   leave   when errors > 20% for 200ms
@@ -82,7 +82,12 @@ async fn a_gateway_whose_own_region_fails_hands_requests_on() {
 async fn a_region_that_has_left_by_its_own_view_returns_although_nobody_sends_it_anything() {
     let policy = format!("policy near {{\n  prefer local | us-east-1\n{CLAUSES}}}\n");
     let (statuses, app) = statuses();
-    let scene = FleetScene::with(2, &policy, "", app).await;
+    let cluster = migrated_cluster(0).await;
+    let mut scene = FleetScene::prepared(2, &policy, "", app).await;
+    // With a database its health is well whatever the application is.
+    let url = cluster.primary.url();
+    scene.variables.push((0, "DATABASE_URL", url));
+    scene.start_all().await;
     statuses[0].store(500, Ordering::Relaxed);
     scene.until_served_in("us-east-1").await;
     statuses[0].store(200, Ordering::Relaxed);
