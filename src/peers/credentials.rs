@@ -277,4 +277,17 @@ mod tests {
         let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert_eq!(why(certificate), "it has no PEM private key");
     }
+
+    #[test]
+    fn a_certificate_that_is_not_valid_yet_is_told_from_an_expired_one() {
+        let of = |begin, end| {
+            let mut params = rcgen::CertificateParams::default();
+            params.not_before = rcgen::date_time_ymd(begin, 1, 1);
+            params.not_after = rcgen::date_time_ymd(end, 1, 1);
+            let key = rcgen::KeyPair::generate().unwrap();
+            params.self_signed(&key).unwrap().der().clone()
+        };
+        assert!(is_early(&of(2100, 2101)));
+        assert!(!is_early(&of(2000, 2001)));
+    }
 }
