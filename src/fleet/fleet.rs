@@ -258,11 +258,16 @@ impl Fleet {
         }
     }
 
-    /// Takes in how a probe of this gateway's own region ended.
+    /// Takes in how a probe of this gateway's own region ended. That its health is bad says nothing beside
+    /// requests that it serves.
     pub fn probed_own(&mut self, outcome: Outcome, time: Duration, now: Duration) {
         self.clock.advance(now);
         let steady = self.clock.steady;
-        self.regions[OWN].seen.add(outcome, time, steady);
+        let own = &mut self.regions[OWN];
+        let serves = own.said().quantities.errors.is_some();
+        if outcome == Outcome::Served || !serves {
+            own.seen.add(outcome, time, steady);
+        }
     }
 
     /// Keeps a path to be probed: of a GET without query, credentials, cookie, token and body that was

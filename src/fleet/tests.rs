@@ -566,3 +566,28 @@ fn a_gateway_whose_own_region_has_left_asks_itself() {
     assert_eq!(probed(&mut heard, Opinion::default()), []);
     assert_eq!(errors(&heard), Some(0));
 }
+
+#[test]
+fn a_bad_health_of_its_own_counts_only_while_nothing_is_served() {
+    let served = |requests| Own {
+        served: Summary {
+            window: Duration::from_secs(2),
+            requests,
+            ..Summary::default()
+        },
+        ..Own::default()
+    };
+    for (requests, errors) in [(100, 0), (0, 1_000_000)] {
+        let mut heard = Heard::new();
+        for _ in 0..20 {
+            heard.now += TICK;
+            let (own, opinion) = (served(requests), Opinion::default());
+            let mut out = Vec::new();
+            heard.fleet.tick(&own, &opinion, heard.now, &mut out);
+            let took = Duration::ZERO;
+            heard.fleet.probed_own(Outcome::Failed, took, heard.now);
+        }
+        let seen = heard.fleet.regions()[0].quantities().errors;
+        assert_eq!(seen, Some(errors));
+    }
+}
