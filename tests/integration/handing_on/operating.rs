@@ -99,8 +99,9 @@ async fn a_drain_that_the_region_itself_refuses_is_a_conflict() {
 async fn the_answer_to_a_drain_is_of_this_drain_and_not_of_the_one_before() {
     let scene = FleetScene::start(2, AWAY).await;
     for (time, seconds) in [("30s", 29..=30), ("10m", 598..=600), ("1s", 1..=1)] {
-        let drained = scene.operate(0, &format!("us-east-1/drain?for={time}"));
-        let region: Value = drained.await.json().await.unwrap();
+        let drain = format!("us-east-1/drain?for={time}");
+        let drained = scene.operate(0, &drain).await;
+        let region: Value = drained.json().await.unwrap();
         let left = region["drained_for_s"].as_u64().unwrap();
         assert!(seconds.contains(&left), "{time}: {region}");
     }
