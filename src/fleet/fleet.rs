@@ -18,6 +18,7 @@ use crate::links::Dialling;
 use crate::opinion::Opinion;
 use crate::output::{Output, WatcherId};
 use crate::own::{Own, Voice};
+use crate::paths::QUICK_MAX;
 use crate::record::{GatewayConditions, Record};
 use crate::region::FleetRegion;
 use crate::suspicion::Suspicion;
@@ -49,6 +50,8 @@ pub struct Fleet {
     dropped: DroppedCounts,
     random: fastrand::Rng,
     connections: u64,
+    /// A path is probed if its answer took less.
+    quick: Duration,
 }
 
 impl Fleet {
@@ -64,6 +67,7 @@ impl Fleet {
             dropped: DroppedCounts::default(),
             random: fastrand::Rng::with_seed(identity.random),
             connections: 0,
+            quick: QUICK_MAX,
         }
     }
 
@@ -214,7 +218,7 @@ impl Fleet {
         self.watchers.remove(&watcher);
     }
 
-    /// Takes in how a request that was handed on ended, or a probe: `time` is to the head of the answer.
+    /// Takes in how a request that was handed on ended: `time` is to the head of the answer.
     pub fn handed(
         &mut self,
         connection: ConnectionId,
@@ -238,11 +242,42 @@ impl Fleet {
         self.region_of(connection).seen.lose(requests, steady);
     }
 
+    /// Takes in how a probe ended, of a path or of `/health/edge`: `time` is to the head of the answer.
+    pub fn probed(
+        &mut self,
+        connection: ConnectionId,
+        path: Option<&str>,
+        (outcome, time): (Outcome, Duration),
+        now: Duration,
+    ) {
+        self.handed(connection, outcome, time, now);
+        let steady = self.clock.steady;
+        if let Some(path) = path {
+            let paths = &mut self.region_of(connection).seen.paths;
+            paths.asked(path, outcome, time, steady);
+        }
+    }
+
+    /// Takes in how a probe of this gateway's own region ended. That its health is bad says nothing beside
+    /// requests that it serves.
+    pub fn probed_own(&mut self, outcome: Outcome, time: Duration, now: Duration) {
+        self.clock.advance(now);
+        let steady = self.clock.steady;
+        let own = &mut self.regions[OWN];
+        let serves = own.said().quantities.errors.is_some();
+        if outcome == Outcome::Served || !serves {
+            own.seen.add(outcome, time, steady);
+        }
+    }
+
     /// Keeps a path to be probed: of a GET without query, credentials, cookie, token and body that was
-    /// handed to a region.
-    pub fn remember(&mut self, region: &RegionId, path: &str) {
-        if let Some(place) = self.place(region) {
-            self.regions[place].seen.remember(path);
+    /// handed on and answered after some time. One that was not answered quickly is not kept.
+    pub fn remember(&mut self, connection: ConnectionId, path: &str, time: Duration) {
+        let (steady, quick) = (self.clock.steady, self.quick);
+        let region = self.region_of(connection);
+        let round_trip = region.links.round_trip_of(connection.number, steady);
+        if time.saturating_sub(round_trip) < quick {
+            region.seen.paths.remember(path);
         }
     }
 
@@ -256,6 +291,7 @@ impl Fleet {
     /// Does what time brings: to be called every 50 ms, and at once when this gateway leaves or drains.
     pub fn tick(&mut self, own: &Own, opinion: &Opinion, now: Duration, out: &mut Vec<Output>) {
         self.clock.advance(now);
+        self.quick = opinion.p99.map_or(QUICK_MAX, |p99| p99.min(QUICK_MAX));
         self.voice.adopt(self.regions[OWN].drain());
         let suspects = self.suspicion.suspects();
         self.voice.update(own, suspects, &self.clock);
@@ -310,6 +346,12 @@ impl Fleet {
     pub fn drained_for(&self, region: &RegionId) -> Duration {
         let place = self.place(region);
         place.map_or(Duration::ZERO, |it| self.drain_of(it).left(self.clock.raw))
+    }
+
+    /// Returns the version of a region's drain: each drain and undrain has another one.
+    pub fn drain_version(&self, region: &RegionId) -> u32 {
+        let place = self.place(region);
+        place.map_or(0, |it| self.drain_of(it).version)
     }
 
     /// Returns how often what a peer sent was dropped.
@@ -395,13 +437,21 @@ impl Fleet {
         let gateways = gateways as u32 + 1;
         let phase = f64::from(self.voice.id.0 as u16) / f64::from(u16::MAX);
         let now = self.clock.steady;
-        for (place, region) in self.regions.iter_mut().enumerate().skip(1) {
-            let control = region.control();
-            let left = opinion.left & (1 << place) != 0 && control.is_some();
-            let due = region.seen.probe_is_due(left, gateways, phase, now);
-            if let Some(connection) = control.filter(|_| due) {
-                let path = region.seen.path();
-                out.push(Output::Probe { connection, path });
+        for (place, region) in self.regions.iter_mut().enumerate() {
+            let control = region.control().filter(|_| place != OWN);
+            let left = opinion.left & (1 << place) != 0;
+            let left = left && (place == OWN || control.is_some());
+            if !region.seen.probe_is_due(left, gateways, phase, now) {
+                continue;
+            }
+            match control {
+                // What is still to be answered says more than another answer of `/health/edge`.
+                Some(_) if region.seen.paths.are_all_under_way(now) => {}
+                Some(connection) => {
+                    let path = region.seen.paths.ask(now);
+                    out.push(Output::Probe { connection, path });
+                }
+                None => out.push(Output::ProbeOwn),
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidegate_model::RegionId;
 use tidegate_traffic::facts::Conditions;
 use tidegate_traffic::health::{Board, Reading, State};
-use tidegate_traffic::plan::{OpenWindows, Plan, RegionIndex, RegionMask};
+use tidegate_traffic::plan::{OpenWindows, Plan, Quantity, RegionIndex, RegionMask};
 
 use crate::fleet::Fleet;
 use crate::opinion::Opinion;
@@ -190,7 +190,10 @@ impl Judge {
     }
 
     fn opinion_of(&self, fleet: &Fleet) -> Opinion {
-        let mut opinion = Opinion::default();
+        let mut opinion = Opinion {
+            p99: self.least_p99(),
+            ..Opinion::default()
+        };
         for index in self.indexes() {
             let Some(place) = self.place(index) else {
                 continue;
@@ -203,6 +206,17 @@ impl Judge {
             opinion.against |= Set::from(against) << place;
         }
         opinion
+    }
+
+    /// Returns the least p99 that a region must be below to return.
+    fn least_p99(&self) -> Option<Duration> {
+        let bounds = self.plan.judgements().iter().filter_map(|judgement| {
+            let comeback = judgement.comeback.as_ref().map(|it| &it.when);
+            let when = comeback.or(judgement.leave.as_ref().map(|it| &it.when))?;
+            let p99 = when.iter().find(|it| it.quantity == Quantity::P99)?;
+            Some(Duration::from_micros(p99.bound))
+        });
+        bounds.min()
     }
 
     /// Returns the regions by their round trip, this gateway's own first.

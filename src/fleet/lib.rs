@@ -13,7 +13,9 @@
 //! | read bytes of any kind from a connection; the answer to a ping | [`Fleet::heard`], [`Fleet::pong`] |
 //! | received an `Update` on the `Watch` of a control connection | [`Fleet::received`] |
 //! | accepted or lost a `Watch` from a peer | [`Fleet::watch`], [`Fleet::unwatch`] |
-//! | saw a handed-on request or a probe end; lost some with their tunnel | [`Fleet::handed`], [`Fleet::lost`] |
+//! | saw a handed-on request end; lost some with their tunnel | [`Fleet::handed`], [`Fleet::lost`] |
+//! | handed on a request that probes may repeat | [`Fleet::remember`] |
+//! | saw a probe end, of another region or of its own | [`Fleet::probed`], [`Fleet::probed_own`] |
 //! | every 50 ms, and at once when it leaves | [`Fleet::tick`], then [`Judge::step`] |
 //!
 //! After each call it carries out the outputs, in order, and steps the judge when a connection was lost.
@@ -36,6 +38,7 @@ mod link;
 mod output;
 mod addresses;
 mod links;
+mod paths;
 mod seen;
 mod suspicion;
 mod opinion;
@@ -54,6 +57,7 @@ pub use links::{TUNNELS, TUNNELS_MAX};
 pub use opinion::Opinion;
 pub use output::{Output, WatcherId};
 pub use own::Own;
+pub use paths::PROBE_MAX;
 pub use record::{GatewayConditions, Record};
 pub use region::FleetRegion;
 pub use said::Said;

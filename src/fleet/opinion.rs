@@ -1,4 +1,6 @@
-//! What a judge makes of the other regions, as far as the fleet needs to know.
+//! What a judge makes of the regions, as far as the fleet needs to know.
+
+use std::time::Duration;
 
 use crate::suspicion::Set;
 
@@ -9,4 +11,6 @@ pub struct Opinion {
     pub(crate) left: Set,
     /// Those that would leave by what this gateway sees alone.
     pub(crate) against: Set,
+    /// The least p99 that the policies ask of a region for its return, if one of them does.
+    pub(crate) p99: Option<Duration>,
 }

@@ -49,11 +49,14 @@ pub enum Output {
         /// The message, encoded.
         update: Vec<u8>,
     },
-    /// Send a probe and tell what came of it by [`crate::Fleet::handed`].
+    /// Send a probe and tell what came of it by [`crate::Fleet::probed`].
     Probe {
         /// Over which connection.
         connection: ConnectionId,
         /// What to GET; `/health/edge` where it is `None`.
         path: Option<Arc<str>>,
     },
+    /// Ask this gateway itself for `/health/edge`, and tell what came of it by
+    /// [`crate::Fleet::probed_own`].
+    ProbeOwn,
 }

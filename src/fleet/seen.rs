@@ -1,10 +1,10 @@
 //! What this gateway sees of another region, and how it asks one that has left.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_traffic::health::{Outcome, Quantities, Samples};
+
+use crate::paths::Paths;
 
 /// A gateway's own evidence is looked at four times a second.
 const LOOKED_AT_EVERY: Duration = Duration::from_millis(250);
@@ -12,10 +12,6 @@ const LOOKED_AT_EVERY: Duration = Duration::from_millis(250);
 /// Probes of a region in a second, of all gateways together, and the longest time between two of one.
 const PROBES_A_SECOND: u32 = 25;
 const PROBE_EVERY_MAX: Duration = Duration::from_secs(10);
-
-/// Paths that are kept to be asked, and how long one may be.
-const PATHS: usize = 16;
-const PATH_BYTES_MAX: usize = 1_024;
 
 /// Requests that are under way to a region.
 const LOST_MAX: u32 = 2_000;
@@ -30,8 +26,8 @@ pub(crate) struct Seen {
     lost: Option<(u32, Duration)>,
     quantities: Option<Quantities>,
     looked_at: Duration,
-    paths: VecDeque<Arc<str>>,
-    turn: usize,
+    /// What probes ask for.
+    pub(crate) paths: Paths,
     next_probe: Option<Duration>,
 }
 
@@ -40,18 +36,6 @@ impl Seen {
     pub(crate) fn add(&mut self, outcome: Outcome, time: Duration, now: Duration) {
         let samples = self.samples.get_or_insert_default();
         samples.add(outcome, time, now);
-    }
-
-    /// Keeps a path to be asked while the region has left.
-    pub(crate) fn remember(&mut self, path: &str) {
-        let known = |kept: &Arc<str>| **kept == *path;
-        if path.len() > PATH_BYTES_MAX || self.paths.iter().any(known) {
-            return;
-        }
-        if self.paths.len() == PATHS {
-            self.paths.pop_front();
-        }
-        self.paths.push_back(path.into());
     }
 
     /// Takes in that requests were lost with a tunnel.
@@ -117,12 +101,6 @@ impl Seen {
         self.next_probe = Some((next + every).max(now));
         true
     }
-
-    /// Returns what to ask, in turn.
-    pub(crate) fn path(&mut self) -> Option<Arc<str>> {
-        self.turn = (self.turn + 1) % self.paths.len().max(1);
-        self.paths.get(self.turn).cloned()
-    }
 }
 
 #[cfg(test)]
@@ -142,18 +120,5 @@ mod tests {
         assert_eq!(probes(25, 100), 100);
         assert_eq!(probes(200, 80), 10);
         assert_eq!(probes(1_000, 100), 10);
-    }
-
-    #[test]
-    fn the_last_sixteen_paths_are_asked_in_turn() {
-        let mut seen = Seen::default();
-        assert_eq!(seen.path(), None);
-        for number in (0..20).chain(0..20) {
-            seen.remember(&format!("/{number}"));
-        }
-        seen.remember(&"x".repeat(PATH_BYTES_MAX + 1));
-        let asked: std::collections::BTreeSet<_> = (0..16).filter_map(|_| seen.path()).collect();
-        assert_eq!(asked.len(), 16);
-        assert!((4..20).all(|number| asked.contains(format!("/{number}").as_str())));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use prost::Message;
-use tidegate_traffic::health::Summary;
+use tidegate_traffic::health::{Outcome, Summary};
 
 use super::*;
 use crate::gateway_id::Prefix;
@@ -499,4 +499,95 @@ fn a_retired_connection_is_not_closed_for_its_silence() {
     assert_eq!(tunnels.iter().filter(retired).count(), 2);
     let (closed, _) = unanswered(&mut heard, 200, TICK, |_| {});
     assert!(!tunnels.iter().any(|it| closed.contains(it)));
+}
+
+/// Lets half a second pass in which something is thought of the regions; returns what is probed.
+fn probed(heard: &mut Heard, opinion: Opinion) -> Vec<Output> {
+    let mut probed = Vec::new();
+    for _ in 0..10 {
+        heard.now += TICK;
+        let mut out = Vec::new();
+        let own = Own::default();
+        heard.fleet.tick(&own, &opinion, heard.now, &mut out);
+        for output in out {
+            match output {
+                Output::Ping { connection } => heard.fleet.pong(connection, heard.now),
+                Output::Probe { .. } | Output::ProbeOwn => probed.push(output),
+                _ => {}
+            }
+        }
+    }
+    probed
+}
+
+#[test]
+fn only_paths_that_were_answered_quickly_are_probed_and_each_once_at_a_time() {
+    let ms = Duration::from_millis;
+    for (p99, quick, slow) in [(Some(ms(250)), 249, 250), (None, 999, 1_000)] {
+        let mut heard = Heard::new();
+        let to_b = heard.connections[0];
+        let well = Opinion {
+            p99,
+            ..Opinion::default()
+        };
+        let left = Opinion { left: 0b10, ..well };
+        assert_eq!(probed(&mut heard, well), []);
+        heard.fleet.remember(to_b, "/slow", ms(slow));
+        assert!(probed(&mut heard, left).len() > 7, "of its health");
+        heard.fleet.remember(to_b, "/quick", ms(quick));
+        for _ in 0..2 {
+            let probed = probed(&mut heard, left);
+            let [Output::Probe { path, .. }] = &probed[..] else {
+                panic!("{probed:?}");
+            };
+            assert_eq!(path.as_deref(), Some("/quick"));
+            let answer = (Outcome::Served, ms(quick));
+            heard.fleet.probed(to_b, path.as_deref(), answer, heard.now);
+        }
+    }
+}
+
+#[test]
+fn a_gateway_whose_own_region_has_left_asks_itself() {
+    let mut heard = Heard::new();
+    let left = Opinion {
+        left: 0b1,
+        ..Opinion::default()
+    };
+    let probed_first = probed(&mut heard, left);
+    assert!(probed_first.len() > 7, "{probed_first:?}");
+    assert!(probed_first.iter().all(|it| *it == Output::ProbeOwn));
+    let errors = |heard: &Heard| heard.fleet.regions()[0].quantities().errors;
+    assert_eq!(errors(&heard), None);
+    for _ in 0..5 {
+        let now = heard.now;
+        heard.fleet.probed_own(Outcome::Served, Duration::ZERO, now);
+    }
+    assert_eq!(probed(&mut heard, Opinion::default()), []);
+    assert_eq!(errors(&heard), Some(0));
+}
+
+#[test]
+fn a_bad_health_of_its_own_counts_only_while_nothing_is_served() {
+    let served = |requests| Own {
+        served: Summary {
+            window: Duration::from_secs(2),
+            requests,
+            ..Summary::default()
+        },
+        ..Own::default()
+    };
+    for (requests, errors) in [(100, 0), (0, 1_000_000)] {
+        let mut heard = Heard::new();
+        for _ in 0..20 {
+            heard.now += TICK;
+            let (own, opinion) = (served(requests), Opinion::default());
+            let mut out = Vec::new();
+            heard.fleet.tick(&own, &opinion, heard.now, &mut out);
+            let took = Duration::ZERO;
+            heard.fleet.probed_own(Outcome::Failed, took, heard.now);
+        }
+        let seen = heard.fleet.regions()[0].quantities().errors;
+        assert_eq!(seen, Some(errors));
+    }
 }

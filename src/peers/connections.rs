@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Uri};
 use hyper::client::conn::http2::SendRequest;
-use tidegate_fleet::{ConnectionId, Purpose};
+use tidegate_fleet::{ConnectionId, PROBE_MAX, Purpose};
 use tidegate_model::RegionId;
 use tidegate_telemetry::names;
 use tidegate_traffic::health::Outcome;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
+use tower::ServiceExt as _;
 
 use super::credentials::Credentials;
 use super::dial::Dial;
@@ -28,9 +30,6 @@ use crate::tunnels::{Tunnels, outcome_of};
 /// A ping without an answer is given up a little before the fleet sends another.
 const PING_MAX: Duration = Duration::from_millis(2_900);
 
-/// A probe has failed after this time.
-const PROBE_MAX: Duration = Duration::from_secs(3);
-
 /// The connections that were dialled and are not closed.
 pub(super) struct Connections {
     open: HashMap<ConnectionId, Connection>,
@@ -38,6 +37,8 @@ pub(super) struct Connections {
     tunnels: Arc<Tunnels>,
     credentials: Arc<ArcSwap<Credentials>>,
     events: mpsc::Sender<Event>,
+    /// Answers probes here.
+    health: Router,
 }
 
 struct Connection {
@@ -54,12 +55,14 @@ impl Connections {
         tunnels: Arc<Tunnels>,
         credentials: Arc<ArcSwap<Credentials>>,
         events: mpsc::Sender<Event>,
+        health: Router,
     ) -> Self {
         Self {
             open: HashMap::new(),
             tunnels,
             credentials,
             events,
+            health,
         }
     }
 
@@ -175,7 +178,23 @@ impl Connections {
                 Ok(Ok(answer)) => outcome_of(answer.status(), answer.headers()),
                 _ => Outcome::Failed,
             };
-            let probed = Event::Probed(id, outcome, began.elapsed());
+            let probed = Event::Probed(id, path, (outcome, began.elapsed()));
+            let _driver_gone = events.send(probed).await;
+        });
+    }
+
+    /// Asks this gateway for its health, as the others do over their connections.
+    pub(super) fn probe_own(&self) {
+        metrics::counter!(names::FLEET_PROBES).increment(1);
+        let (health, events) = (self.health.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let began = Instant::now();
+            let asked = health.oneshot(probe_request(None));
+            let outcome = match timeout(PROBE_MAX, asked).await {
+                Ok(Ok(answer)) => outcome_of(answer.status(), answer.headers()),
+                _ => Outcome::Failed,
+            };
+            let probed = Event::ProbedOwn(outcome, began.elapsed());
             let _driver_gone = events.send(probed).await;
         });
     }

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 use webpki::KeyUsage;
 
-use super::identity::not_after;
+use super::identity::{not_after, not_before};
 use super::refusal::Refusal;
-use super::trust::Trust;
+use super::trust::{Trust, is_version_1};
 use tidegate_model::{RegionId, read_file};
 
 /// HTTP/2 alone is spoken between gateways.
@@ -24,6 +24,9 @@ const ALPN: &[u8] = b"h2";
 
 /// The largest file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Stands in the PEM of an encrypted key, in either of its two forms.
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 /// Where the set is.
 #[derive(Clone, Debug)]
@@ -81,8 +84,8 @@ impl CredentialFiles {
         self.read_as_of(region, |_leaf| UnixTime::now())
     }
 
-    /// The same, with a certificate that may be expired: its peers refuse it until it is renewed, and
-    /// the region is served alone meanwhile.
+    /// The same, with a certificate that may be expired or not valid yet: its peers refuse it until it is
+    /// renewed, and the region is served alone meanwhile.
     ///
     /// # Errors
     /// Names the file that cannot be used.
@@ -91,10 +94,23 @@ impl CredentialFiles {
         let Err(CredentialsError::Refused(file, Refusal::Expired)) = &read else {
             return read;
         };
-        tracing::error!(?file, "the fleet's certificate is expired: peers refuse it");
+        let is_early = self.certificates()?.first().is_some_and(is_early);
+        match is_early {
+            true => {
+                tracing::error!(
+                    ?file,
+                    "the fleet's certificate is not valid yet: peers refuse it"
+                );
+            }
+            false => tracing::error!(?file, "the fleet's certificate is expired: peers refuse it"),
+        }
         let within = |leaf: &CertificateDer<'_>| {
-            let end = not_after(leaf).and_then(|end| u64::try_from(end).ok());
-            UnixTime::since_unix_epoch(Duration::from_secs(end.unwrap_or_default()))
+            let valid = match is_early {
+                true => not_before(leaf),
+                false => not_after(leaf),
+            };
+            let valid = valid.and_then(|at| u64::try_from(at).ok());
+            UnixTime::since_unix_epoch(Duration::from_secs(valid.unwrap_or_default()))
         };
         self.read_as_of(region, within)
     }
@@ -107,8 +123,8 @@ impl CredentialFiles {
         let certificates = self.certificates()?;
         let content = |why: String| CredentialsError::Content("FLEET_KEY", self.key.clone(), why);
         let text = read("FLEET_KEY", &self.key)?;
-        let key =
-            PrivateKeyDer::from_pem_slice(&text).map_err(|error| content(error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(&text);
+        let key = key.map_err(|error| content(no_key(&text, &error)))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let signing = provider.key_provider.load_private_key(key.clone_key());
         let signing = signing.map_err(|error| content(error.to_string()))?;
@@ -162,6 +178,12 @@ impl CredentialFiles {
         let lists: Result<Vec<_>, _> =
             CertificateRevocationListDer::pem_slice_iter(&text).collect();
         let lists = lists.map_err(|error| content(error.to_string()))?;
+        if lists.iter().any(is_version_1) {
+            return Err(content(
+                "the list of revoked certificates must be version 2: with OpenSSL, set `crlnumber`"
+                    .to_owned(),
+            ));
+        }
         Trust::new(&all, &lists, Arc::clone(provider)).map_err(|error| content(error.to_string()))
     }
 }
@@ -213,7 +235,59 @@ fn configurations(
     Ok((server, client))
 }
 
+/// Whether a certificate is not valid yet.
+fn is_early(leaf: &CertificateDer<'static>) -> bool {
+    let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
+    not_before(leaf).is_some_and(|begin| begin > now)
+}
+
+/// Why a file has no key that can be used.
+fn no_key(text: &[u8], error: &pem::Error) -> String {
+    let is_encrypted = text.windows(ENCRYPTED.len()).any(|it| it == ENCRYPTED);
+    match error {
+        _ if is_encrypted => "the key is encrypted: store it without a passphrase".to_owned(),
+        pem::Error::NoItemsFound => "it has no PEM private key".to_owned(),
+        error => error.to_string(),
+    }
+}
+
 fn read(variable: &'static str, file: &Path) -> Result<Vec<u8>, CredentialsError> {
     let unreadable = |error| CredentialsError::Unreadable(variable, file.into(), error);
     read_file(file, FILE_BYTES_MAX).map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_usable_key_says_what_it_has_instead() {
+        let why = |text: &str| {
+            let read = PrivateKeyDer::from_pem_slice(text.as_bytes());
+            no_key(text.as_bytes(), &read.unwrap_err())
+        };
+        for name in ["RSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"] {
+            let fields = match name {
+                "RSA PRIVATE KEY" => "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n",
+                _ => "",
+            };
+            let text = format!("-----BEGIN {name}-----\n{fields}AAAA\n-----END {name}-----\n");
+            assert!(why(&text).starts_with("the key is encrypted"), "{name}");
+        }
+        let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_eq!(why(certificate), "it has no PEM private key");
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_valid_yet_is_told_from_an_expired_one() {
+        let of = |begin, end| {
+            let mut params = rcgen::CertificateParams::default();
+            params.not_before = rcgen::date_time_ymd(begin, 1, 1);
+            params.not_after = rcgen::date_time_ymd(end, 1, 1);
+            let key = rcgen::KeyPair::generate().unwrap();
+            params.self_signed(&key).unwrap().der().clone()
+        };
+        assert!(is_early(&of(2100, 2101)));
+        assert!(!is_early(&of(2000, 2001)));
+    }
 }

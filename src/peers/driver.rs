@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use bytes::Bytes;
 use tidegate_fleet::{Fleet, Output, Own, WatcherId};
 use tidegate_traffic::plan::Plan;
@@ -69,11 +70,12 @@ impl Driver {
         credentials: Arc<ArcSwap<Credentials>>,
         events: mpsc::Sender<Event>,
         view: Arc<ArcSwap<FleetView>>,
+        health: Router,
     ) -> Self {
         let tunnels = Arc::clone(&parts.tunnels);
         Self {
             judging: Judging::new(plan, &fleet),
-            connections: Connections::new(tunnels, credentials, events),
+            connections: Connections::new(tunnels, credentials, events, health),
             fleet,
             parts,
             handed,
@@ -126,11 +128,11 @@ impl Driver {
         match handed.end {
             HandedEnd::Ended(outcome, time) => {
                 self.fleet.handed(handed.connection, outcome, time, now);
+                if let Some(path) = handed.path {
+                    self.fleet.remember(handed.connection, &path, time);
+                }
             }
             HandedEnd::Lost => self.fleet.lost(handed.connection, 1, now),
-        }
-        if let Some((region, path)) = handed.path {
-            self.fleet.remember(&region, &path);
         }
     }
 
@@ -168,7 +170,10 @@ impl Driver {
             Event::Renewed => self.fleet.renewed(now),
             Event::Received(id, update) => self.fleet.received(id, &update, now, &mut self.out),
             Event::Pong(id) => self.fleet.pong(id, now),
-            Event::Probed(id, outcome, time) => self.fleet.handed(id, outcome, time, now),
+            Event::Probed(id, path, ended) => {
+                self.fleet.probed(id, path.as_deref(), ended, now);
+            }
+            Event::ProbedOwn(outcome, time) => self.fleet.probed_own(outcome, time, now),
             Event::Watch {
                 region,
                 updates,
@@ -232,11 +237,15 @@ impl Driver {
         if !order.time.is_zero() && !order.force && !self.judging.judge.another_is_well(region) {
             return Err(DrainError::Last);
         }
-        let sender = known
+        let version = self.fleet.drain_version(region);
+        let connection = known
             .control()
             .and_then(|control| self.connections.sender(control));
-        let sender = sender.ok_or_else(|| DrainError::Unreachable(region.clone()))?;
-        Ok(DrainWay::Ask(sender))
+        let connection = connection.ok_or_else(|| DrainError::Unreachable(region.clone()))?;
+        Ok(DrainWay::Ask {
+            connection,
+            version,
+        })
     }
 
     fn unwatch(&mut self, watcher: WatcherId) {
@@ -274,6 +283,7 @@ impl Driver {
             Output::Ping { connection } => self.connections.ping(connection),
             Output::Update { watcher, update } => self.send_update(watcher, update.into()),
             Output::Probe { connection, path } => self.connections.probe(connection, path),
+            Output::ProbeOwn => self.connections.probe_own(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the driver hears of.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::client::conn::http2::SendRequest;
@@ -35,8 +37,10 @@ pub(super) enum Event {
     Received(ConnectionId, Bytes),
     /// A ping was answered.
     Pong(ConnectionId),
-    /// A probe has ended.
-    Probed(ConnectionId, Outcome, Duration),
+    /// A probe has ended, of a path or of the health.
+    Probed(ConnectionId, Option<Arc<str>>, (Outcome, Duration)),
+    /// A probe of this gateway itself has ended.
+    ProbedOwn(Outcome, Duration),
     /// A peer asks to watch.
     Watch {
         /// The region in its certificate.

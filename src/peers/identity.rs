@@ -28,6 +28,12 @@ pub(super) fn region_of(leaf: &CertificateDer<'_>) -> Result<RegionId, Refusal> 
     }
 }
 
+/// Returns when a certificate begins to be valid, in seconds since the epoch.
+pub(super) fn not_before(leaf: &CertificateDer<'_>) -> Option<i64> {
+    let (_, certificate) = parse_x509_certificate(leaf).ok()?;
+    Some(certificate.validity().not_before.timestamp())
+}
+
 /// Returns when a certificate ends, in seconds since the epoch.
 pub(super) fn not_after(leaf: &CertificateDer<'_>) -> Option<i64> {
     let (_, certificate) = parse_x509_certificate(leaf).ok()?;

@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use super::credentials::Credentials;
 use super::dial::STREAM_WINDOW;
 use super::event::Event;
+use super::expected::ExpectedRegions;
 use super::fleet_drain::FleetDrain;
 use super::heard::Heard;
 use super::peer_limits::PeerLimits;
@@ -50,6 +51,8 @@ const HEAD_BYTES_MAX: u32 = 36 * 1024;
 pub(super) struct FleetListener {
     pub(super) listener: Listener,
     pub(super) credentials: Arc<ArcSwap<Credentials>>,
+    /// Whose gateways may connect.
+    pub(super) expected: ExpectedRegions,
     pub(super) events: mpsc::Sender<Event>,
     /// Answers probes.
     pub(super) health: Router,
@@ -85,12 +88,13 @@ impl FleetListener {
                 _alive: self.alive.clone(),
             };
             let (handshakes, limits) = (Arc::clone(&handshakes), self.limits.clone());
+            let expected = self.expected.clone();
             tokio::spawn(async move {
                 let identified = {
                     let mut handshake = handshakes.begin();
                     tokio::select! {
                         () = handshake.displaced() => return,
-                        identified = timeout(HANDSHAKE_MAX, identify(socket, &credentials)) => identified,
+                        identified = timeout(HANDSHAKE_MAX, identify(socket, &credentials, &expected)) => identified,
                     }
                 };
                 match identified {
@@ -103,7 +107,7 @@ impl FleetListener {
                             host,
                             connection,
                         };
-                        serve(socket, peer, &vouching).await;
+                        serve(socket, peer, &vouching, &expected).await;
                     }
                     Ok(Err(error)) => refuse(address, &error),
                     Err(_elapsed) => tracing::debug!(%address, "a handshake took too long"),
@@ -117,12 +121,16 @@ impl FleetListener {
 async fn identify(
     socket: TcpStream,
     credentials: &Credentials,
+    expected: &ExpectedRegions,
 ) -> io::Result<(RegionId, tokio_rustls::server::TlsStream<TcpStream>)> {
     socket.set_nodelay(true)?;
     let acceptor = TlsAcceptor::from(Arc::clone(&credentials.server));
     let socket = acceptor.accept(socket).await?;
     let peer = socket.get_ref().1.peer_certificates().unwrap_or_default();
     let region = credentials.region_of(peer).map_err(io::Error::other)?;
+    if !expected.has(&region) {
+        return Err(io::Error::other(Refusal::Region));
+    }
     Ok((region, socket))
 }
 
@@ -141,10 +149,11 @@ async fn serve(
     socket: tokio_rustls::server::TlsStream<TcpStream>,
     peer: ServedPeer,
     credentials: &ArcSwap<Credentials>,
+    expected: &ExpectedRegions,
 ) {
     let shown = socket.get_ref().1.peer_certificates();
     let shown: Shown = shown.unwrap_or_default().to_vec();
-    let drain = peer.host.drain.clone();
+    let (drain, region) = (peer.host.drain.clone(), peer.region.clone());
     let streams = StreamTasks {
         write_timeout: peer.host.idle_timeout,
     };
@@ -168,6 +177,12 @@ async fn serve(
         .max_pending_accept_reset_streams(STREAMS_MAX as usize)
         .serve_connection(TokioIo::new(Heard::accepted(socket)), service);
     let mut connection = pin!(connection);
+    let refused = async {
+        tokio::select! {
+            () = until_refused(credentials, &shown) => {}
+            () = expected.until_unlisted(&region) => {}
+        }
+    };
     let served = tokio::select! {
         served = connection.as_mut() => served,
         () = stays_silent(&asked) => return tracing::debug!("a peer has asked nothing in time"),
@@ -175,10 +190,10 @@ async fn serve(
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-        () = until_refused(credentials, &shown) => {
+        () = refused => {
             connection.as_mut().graceful_shutdown();
             let ended = timeout(GOODBYE_MAX, connection).await;
-            return tracing::debug!(in_time = ended.is_ok(), "a peer's certificate counts no more");
+            return tracing::debug!(in_time = ended.is_ok(), "a peer counts no more");
         }
     };
     if let Err(error) = served {

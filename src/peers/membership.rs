@@ -17,6 +17,7 @@ use super::built_in::built_in_policy;
 use super::credentials::CredentialsError;
 use super::driver::{Driver, FleetParts};
 use super::event::Event;
+use super::expected::ExpectedRegions;
 use super::fleet_drain::FleetDrain;
 use super::heard::DIRECTIONS;
 use super::listener::FleetListener;
@@ -37,9 +38,12 @@ const EVENTS_MAX: usize = 4_096;
 #[derive(Debug)]
 pub struct Membership {
     id: String,
+    region: RegionId,
     view: Arc<ArcSwap<FleetView>>,
     pub(super) events: mpsc::Sender<Event>,
     peers: Mutex<Peers>,
+    /// Whose gateways may connect.
+    expected: ExpectedRegions,
     /// Ends with the last connection of a peer.
     ended: Mutex<mpsc::Receiver<Infallible>>,
     _tasks: JoinSet<()>,
@@ -122,11 +126,13 @@ impl Membership {
             Arc::clone(&credentials),
             events.clone(),
         ));
+        let expected = ExpectedRegions::new(region, &config.peers);
         let listener = FleetListener {
             listener,
             credentials: Arc::clone(&credentials),
+            expected: expected.clone(),
             events: events.clone(),
-            health,
+            health: health.clone(),
             public,
             idle_timeout: parts.0.idle_timeout,
             limits: PeerLimits::default(),
@@ -149,12 +155,15 @@ impl Membership {
             credentials,
             events.clone(),
             Arc::clone(&view),
+            health,
         );
         tasks.spawn(driver.run(received));
         Ok(Self {
             id,
+            region: region.clone(),
             view,
             peers: Mutex::new(Peers::new(config.peers.clone(), Known::default(), &events)),
+            expected,
             events,
             ended: Mutex::new(ended),
             _tasks: tasks,
@@ -176,6 +185,7 @@ impl Membership {
             count = listed.len(),
             "the fleet's list of peers has changed"
         );
+        self.expected.set(&self.region, &listed);
         // What it has found is not to be sent after what follows.
         peers.resolving.shutdown().await;
         let known = peers.known.clone();

@@ -8,6 +8,7 @@ mod credentials;
 mod renewal;
 mod vouched;
 mod settings;
+mod expected;
 mod built_in;
 mod order;
 mod event;
@@ -35,5 +36,7 @@ pub use fleet_drain::FleetDrain;
 pub use membership::{Membership, MembershipError};
 pub use order::{DrainError, DrainOrder};
 pub use refusal::Refusal;
-pub use settings::{FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, FleetConfig, PEER, Peer};
+pub use settings::{
+    FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, FLEET_SECTION, FleetConfig, PEER, Peer,
+};
 pub use view::{FleetRegionView, FleetView};

@@ -6,8 +6,10 @@ use axum::body::Body;
 use bytes::Bytes;
 use hyper::client::conn::http2::SendRequest;
 use tidegate_fleet::DrainRequest;
+use tidegate_model::RegionId;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
+use tonic::{Code, Status};
 
 use super::event::Event;
 use super::grpc::{BytesCodec, DRAIN, client};
@@ -30,24 +32,23 @@ impl Membership {
     /// # Errors
     /// Why it is not done.
     pub async fn drain(&self, order: DrainOrder) -> Result<FleetRegionView, DrainError> {
-        let unreachable = || DrainError::Unreachable(order.region.clone());
-        match self.way(&order).await? {
-            DrainWay::Done => {}
-            DrainWay::Ask(connection) => {
-                let asked = timeout(ANSWER_MAX, ask(connection, &order)).await;
-                if !asked.is_ok_and(|done| done) {
-                    return Err(unreachable());
-                }
+        let before = match self.way(&order).await? {
+            DrainWay::Done => None,
+            DrainWay::Ask {
+                connection,
+                version,
+            } => {
+                ask(connection, &order).await?;
+                Some(version)
             }
-        }
+        };
         let until = Instant::now() + HEARD_MAX;
         loop {
             let view = self.view();
             let mut regions = view.regions.iter();
             let region = regions.find(|it| it.region == order.region.as_str());
-            let region = region.ok_or_else(unreachable)?;
-            let is_heard = (region.drained_for_s > 0) != order.time.is_zero();
-            if is_heard || Instant::now() >= until {
+            let region = region.ok_or_else(|| DrainError::Unreachable(order.region.clone()))?;
+            if before != Some(region.drain_version) || Instant::now() >= until {
                 return Ok(region.clone());
             }
             sleep(LOOK_EVERY).await;
@@ -67,13 +68,55 @@ impl Membership {
     }
 }
 
-/// Asks a gateway of another region to drain it; returns whether it has.
-async fn ask(connection: SendRequest<Body>, order: &DrainOrder) -> bool {
+/// Asks a gateway of another region to drain it.
+async fn ask(connection: SendRequest<Body>, order: &DrainOrder) -> Result<(), DrainError> {
     let request = DrainRequest {
         seconds: u32::try_from(order.time.as_secs()).unwrap_or(u32::MAX),
         force: order.force,
     };
     let mut client = client(connection);
     let message = tonic::Request::new(Bytes::from(request.encoded()));
-    client.ready().await.is_ok() && client.unary(message, DRAIN, BytesCodec).await.is_ok()
+    let asked = async {
+        let unavailable = |error: hyper::Error| Status::unavailable(error.to_string());
+        client.ready().await.map_err(unavailable)?;
+        client.unary(message, DRAIN, BytesCodec).await
+    };
+    let answered = timeout(ANSWER_MAX, asked).await;
+    let answered = answered.unwrap_or_else(|_elapsed| Err(Status::deadline_exceeded("no answer")));
+    match answered {
+        Ok(_) => Ok(()),
+        Err(status) => Err(refused(&status, &order.region)),
+    }
+}
+
+/// Why a gateway has not drained its region, by its answer.
+fn refused(status: &Status, region: &RegionId) -> DrainError {
+    match status.code() {
+        Code::FailedPrecondition => DrainError::Last,
+        Code::PermissionDenied => DrainError::Unlisted(region.clone()),
+        code => {
+            tracing::warn!(%region, ?code, "a gateway that was to drain its region has not done so");
+            DrainError::Unreachable(region.clone())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Problem;
+
+    #[test]
+    fn a_refusal_is_told_apart_from_a_region_that_cannot_be_reached() {
+        let region: RegionId = "us-east-1".parse().unwrap();
+        for (status, expected) in [
+            (Status::failed_precondition("x"), 409_u16),
+            (Status::permission_denied("x"), 409),
+            (Status::unavailable("x"), 503),
+            (Status::deadline_exceeded("x"), 503),
+        ] {
+            let problem = Problem::from(refused(&status, &region));
+            assert_eq!(problem.status(), expected, "{status}");
+        }
+    }
 }

@@ -24,8 +24,13 @@ pub struct DrainOrder {
 pub(super) enum DrainWay {
     /// It is this gateway's own region, and done.
     Done,
-    /// A gateway of the region is asked over this connection.
-    Ask(SendRequest<Body>),
+    /// A gateway of the region is to be asked.
+    Ask {
+        /// Over which connection.
+        connection: SendRequest<Body>,
+        /// The version of the region's drain as it is known before.
+        version: u32,
+    },
 }
 
 /// Why a region is not drained.
@@ -37,6 +42,9 @@ pub enum DrainError {
     /// No other would be left.
     #[error("no other region would be well and undrained; force=true drains it all the same")]
     Last,
+    /// It does not list this gateway's region.
+    #[error("{0} does not list this gateway's region among its peers")]
+    Unlisted(RegionId),
     /// It cannot be asked.
     #[error("no gateway of {0} can be reached")]
     Unreachable(RegionId),
@@ -46,7 +54,7 @@ impl From<DrainError> for Problem {
     fn from(error: DrainError) -> Self {
         let kind = match error {
             DrainError::Unknown(_) => ProblemKind::NotFound,
-            DrainError::Last => ProblemKind::Conflict,
+            DrainError::Last | DrainError::Unlisted(_) => ProblemKind::Conflict,
             DrainError::Unreachable(_) => ProblemKind::NoNode,
         };
         Self::of(kind, error)

@@ -43,9 +43,37 @@ pub const FLEET_CA: Setting = Setting {
     variable: Some("FLEET_CA"),
     default: || "none".to_owned(),
     range: || "the path of a PEM file".to_owned(),
-    meaning: "The CA of this one fleet, and its lists of revoked certificates.",
+    meaning: "The CA of this one fleet, and its lists of revoked certificates (version 2).",
     ..Setting::UNNAMED
 };
+
+/// The keys of `[fleet]` that are about its listener, as the file names them.
+pub const FLEET_SECTION: &[Setting] = &[
+    Setting {
+        key: "listen",
+        variable: None,
+        meaning: "As `FLEET_ADDR`.",
+        ..FLEET_LISTEN
+    },
+    Setting {
+        key: "certificate",
+        variable: None,
+        meaning: "As `FLEET_CERT`. Renewed files are taken over without a reload.",
+        ..FLEET_CERTIFICATE
+    },
+    Setting {
+        key: "key",
+        variable: None,
+        meaning: "As `FLEET_KEY`.",
+        ..FLEET_KEY
+    },
+    Setting {
+        key: "ca",
+        variable: None,
+        meaning: "As `FLEET_CA`.",
+        ..FLEET_CA
+    },
+];
 
 /// The keys of `peers`.
 pub const PEER: &[Setting] = &[

@@ -13,6 +13,7 @@ use webpki::{
     CertRevocationList, EndEntityCert, KeyUsage, OwnedCertRevocationList, RevocationOptionsBuilder,
     UnknownStatusPolicy, anchor_from_trusted_cert,
 };
+use x509_parser::parse_x509_crl;
 
 use super::identity::region_of;
 use super::refusal::Refusal;
@@ -91,6 +92,12 @@ impl Trust {
     }
 }
 
+/// Returns whether a list of revoked certificates is of the first version, which cannot be read: it has no
+/// extensions.
+pub(super) fn is_version_1(list: &CertificateRevocationListDer<'_>) -> bool {
+    parse_x509_crl(list).is_ok_and(|(_, list)| list.version().is_none())
+}
+
 /// Only TLS 1.3 is spoken.
 fn no_tls12() -> Result<HandshakeSignatureValid, Error> {
     Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into())
@@ -167,5 +174,27 @@ impl ClientCertVerifier for Trust {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list that revokes nothing, of a CA without a name; what `version` is stands first.
+    fn list(version: &[u8]) -> CertificateRevocationListDer<'static> {
+        let algorithm = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02".as_slice();
+        let issued = b"\x30\x00\x17\x0d260101000000Z".as_slice();
+        let sequence = |content: &[u8]| [[0x30, content.len() as u8].as_slice(), content].concat();
+        let told = sequence(&[version, algorithm, issued].concat());
+        let signature = b"\x03\x02\x00\x00".as_slice();
+        sequence(&[told.as_slice(), algorithm, signature].concat()).into()
+    }
+
+    #[test]
+    fn lists_of_the_first_version_are_told_apart() {
+        assert!(is_version_1(&list(b"")));
+        assert!(!is_version_1(&list(b"\x02\x01\x01")));
+        assert!(!is_version_1(&CertificateRevocationListDer::from(vec![1])));
     }
 }

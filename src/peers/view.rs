@@ -1,5 +1,7 @@
 //! What is shown of the fleet.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_fleet::{Fleet, Judge};
@@ -56,8 +58,11 @@ pub struct FleetRegionView {
     /// region, `regions` of `/admin/topology` has null there.
     #[serde(default)]
     pub lag_ms: Option<f64>,
-    /// For how long its drain lasts.
+    /// For how long its drain lasts; begun seconds count.
     pub drained_for_s: u64,
+    /// The version of its drain, which is not shown.
+    #[serde(skip)]
+    pub drain_version: u32,
 }
 
 impl FleetView {
@@ -93,7 +98,8 @@ impl FleetView {
                 tunnels: region.tunnels().count(),
                 round_trip_ms: fleet.round_trip(region).map(|it| it.as_secs_f64() * 1e3),
                 rps: region.said().rate,
-                drained_for_s: fleet.drained_for(region.id()).as_secs(),
+                drained_for_s: whole_seconds(fleet.drained_for(region.id())),
+                drain_version: fleet.drain_version(region.id()),
             }
         };
         Self {
@@ -103,6 +109,11 @@ impl FleetView {
             ..Self::default()
         }
     }
+}
+
+/// Rounds up: what still lasts is not shown as ended.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 fn state(judge: &Judge, plan: &Plan, region: RegionIndex) -> &'static str {

@@ -11,7 +11,7 @@ use super::identity::not_after;
 use super::refusal::Refusal;
 
 /// With what it takes to end, a connection that a new CA does not verify ends within ten seconds.
-const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
+pub(super) const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 
 /// How long requests may take to finish on a connection whose certificate counts no more.
 pub(super) const GOODBYE_MAX: Duration = Duration::from_secs(4);

@@ -366,66 +366,65 @@ mod tests {
 
     #[test]
     fn what_no_browser_sends_is_refused_and_what_would_be_right_is_said() {
-        for (origin, expected) in [
+        for (expected, origins) in [
             (
-                "https://app.example.com/",
                 "expected `scheme://host[:port]`",
+                &[
+                    "https://app.example.com/",
+                    "https://app.example.com/path",
+                    "https://user@app.example.com",
+                    "app.example.com",
+                    "",
+                    "https://",
+                    "https://a b",
+                    "https://a.example?x",
+                    "https://a!b.example",
+                    "https://a%2eexample",
+                    "https://a.example:99999",
+                    "https://a.example:",
+                ][..],
             ),
             (
-                "https://app.example.com/path",
-                "expected `scheme://host[:port]`",
+                "it has a `*`",
+                &["https://*.example", "https://a.example:*"][..],
             ),
             (
-                "https://user@app.example.com",
-                "expected `scheme://host[:port]`",
-            ),
-            ("app.example.com", "expected `scheme://host[:port]`"),
-            ("", "expected `scheme://host[:port]`"),
-            ("https://", "expected `scheme://host[:port]`"),
-            ("https://a b", "expected `scheme://host[:port]`"),
-            ("https://a.example?x", "expected `scheme://host[:port]`"),
-            ("https://a!b.example", "expected `scheme://host[:port]`"),
-            ("https://a%2eexample", "expected `scheme://host[:port]`"),
-            ("https://a.example:99999", "expected `scheme://host[:port]`"),
-            ("https://a.example:", "expected `scheme://host[:port]`"),
-            ("https://*.example", "it has a `*`"),
-            ("https://a.example:*", "it has a `*`"),
-            ("https://127.1", "expected an address as browsers write it"),
-            ("http://0x7f.1", "expected an address as browsers write it"),
-            (
-                "https://1.2.3.256",
                 "expected an address as browsers write it",
+                &[
+                    "https://127.1",
+                    "http://0x7f.1",
+                    "https://1.2.3.256",
+                    "https://1.2.3.4.",
+                    "https://a.0X7f",
+                    "https://[1.2.3.4]",
+                ][..],
             ),
             (
-                "https://1.2.3.4.",
-                "expected an address as browsers write it",
+                "browsers send it as `https://[::1]`",
+                &["https://[0:0::1]"][..],
             ),
-            ("https://a.0X7f", "expected an address as browsers write it"),
             (
-                "https://[1.2.3.4]",
-                "expected an address as browsers write it",
-            ),
-            ("https://[0:0::1]", "browsers send it as `https://[::1]`"),
-            (
-                "https://[::FFFF:1.2.3.4]:443",
                 "browsers send it as `https://[::ffff:102:304]`",
+                &["https://[::FFFF:1.2.3.4]:443"][..],
             ),
             (
-                "https://a.example:0443",
                 "browsers send it as `https://a.example`",
+                &["https://a.example:0443"][..],
             ),
             (
-                "https://App.example.com",
                 "browsers send it as `https://app.example.com`",
-            ),
-            (
-                "https://app.example.com:443",
-                "browsers send it as `https://app.example.com`",
+                &["https://App.example.com", "https://app.example.com:443"][..],
             ),
         ] {
-            let refused = refused(&row(&[origin]));
-            assert!(refused.contains(expected), "{origin}: {refused}");
+            for origin in origins {
+                let refused = refused(&row(&[origin]));
+                assert!(refused.contains(expected), "{origin}: {refused}");
+            }
         }
+    }
+
+    #[test]
+    fn what_browsers_send_is_an_origin() {
         for origin in [
             APP,
             "http://localhost:3000",

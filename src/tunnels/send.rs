@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::response::Response;
+use http::header::AGE;
 use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
@@ -152,8 +153,10 @@ impl Tunnels {
         let took = took(parcel);
         let labels = [("region", region.to_string())];
         metrics::histogram!(names::TUNNEL_DURATION, &labels).record(took.as_secs_f64());
-        let path = (parcel.may_be_probed && answer.status().is_success())
-            .then(|| (region.clone(), encode_path(&parcel.path).into()));
+        // How long a stored answer takes says nothing of a probe, which none satisfies.
+        let is_stored = answer.headers().contains_key(AGE);
+        let may_be_probed = parcel.may_be_probed && answer.status().is_success() && !is_stored;
+        let path = may_be_probed.then(|| encode_path(&parcel.path).into());
         self.tell(Handed {
             path,
             ..ended_as(seat.0.connection, outcome, took)

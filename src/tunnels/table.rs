@@ -29,9 +29,9 @@ pub struct Handed {
     pub connection: ConnectionId,
     /// How it ended.
     pub end: HandedEnd,
-    /// The region and the path, if a probe may ask for it: a GET without query, credentials, cookie, token
-    /// and body.
-    pub path: Option<(RegionId, Box<str>)>,
+    /// The path, if a probe may ask for it: a GET without query, credentials, cookie, token and body, whose
+    /// answer was not a stored one.
+    pub path: Option<Box<str>>,
 }
 
 /// How a request ended that was handed on.

@@ -53,6 +53,13 @@ impl World {
                     self.gateways[gateway].probes += 1;
                     self.send_from(gateway, connection, Message::Probe);
                 }
+                Output::ProbeOwn => {
+                    // `/health/edge` is well whatever the application is.
+                    let state = &mut self.gateways[gateway];
+                    let time = state.time(self.now);
+                    let (served, took) = (Outcome::Served, Duration::ZERO);
+                    state.fleet.probed_own(served, took, time);
+                }
                 Output::Update { watcher, update } => {
                     let at = self.gateways[gateway].accepted[&watcher];
                     let connection = &mut self.connections[at];

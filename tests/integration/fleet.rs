@@ -194,6 +194,14 @@ async fn hostile_peers_are_refused_and_counted_and_move_nothing() {
             days: 1,
         },
     );
+    signed(
+        directory,
+        "nowhere",
+        &Shown {
+            uris: &["tidegate://region/nowhere-1"],
+            days: 1,
+        },
+    );
     let twice = [region[0], "tidegate://region/eu-west-1"];
     signed(
         directory,
@@ -209,6 +217,7 @@ async fn hostile_peers_are_refused_and_counted_and_move_nothing() {
         ("expired", Some(directory.join("expired"))),
         ("no-region", Some(directory.join("nameless"))),
         ("no-region", Some(directory.join("double"))),
+        ("region", Some(directory.join("nowhere"))),
     ] {
         assert!(
             !is_accepted(pair.ports[0], shown.as_deref()).await,
@@ -223,6 +232,7 @@ async fn hostile_peers_are_refused_and_counted_and_move_nothing() {
         ("untrusted", 1),
         ("expired", 1),
         ("no-region", 2),
+        ("region", 1),
     ] {
         let name = "tidegate_fleet_handshakes_refused_total";
         let line = format!("{name}{{reason=\"{reason}\"}} {count}");

@@ -271,6 +271,7 @@ mod tests {
             saturation: None,
             lag_ms: Some(7.0),
             drained_for_s: 0,
+            drain_version: 0,
         }
     }
 

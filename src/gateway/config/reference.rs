@@ -10,7 +10,7 @@ use crate::http::{
     ADMIN, ADMIN_SECTION, ADMIN_TOKEN, CompressionSettings, LISTEN, ServerSettings, TLS_CERT,
     TLS_KEY, TLS_SECTION,
 };
-use crate::peers::{FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, PEER};
+use crate::peers::{FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, FLEET_SECTION, PEER};
 use crate::policy_store::FLEET_STORE;
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
@@ -97,7 +97,7 @@ const fn row(header: &'static str, about: &'static str, settings: &'static [Sett
 }
 
 /// The tables of the file, in the order of the reference.
-pub const TABLES: [Table; 23] = [
+pub const TABLES: [Table; 24] = [
     row(
         "[topology]",
         "Where the databases are, beside those that the process is given.",
@@ -117,6 +117,11 @@ pub const TABLES: [Table; 23] = [
         "[tls]",
         "[TLS for clients](security.md#tls-for-clients), on the public listener.",
         TLS_SECTION,
+    ),
+    row(
+        "[fleet]",
+        "The listener for the gateways of other regions; see [the fleet](fleet.md).",
+        FLEET_SECTION,
     ),
     row("[fleet]", "The [policy store](rollouts.md).", FLEET_STORE),
     row(

@@ -134,12 +134,12 @@ fn fields(text: &str, values: &[Range<usize>], name: &str) -> Option<Vec<u8>> {
     }
     let (mut filled, mut at) = (Vec::new(), 0);
     for value in values {
-        filled.extend_from_slice(text[at..value.start].as_bytes());
+        filled.extend_from_slice(&text.as_bytes()[at..value.start]);
         let named = text[value.clone()].replace(VARIABLE, name);
         filled.extend_from_slice(named.as_bytes());
         at = value.end;
     }
-    filled.extend_from_slice(text[at..].as_bytes());
+    filled.extend_from_slice(&text.as_bytes()[at..]);
     Some(filled)
 }
 

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tidegate::testkit::until;
 
 use super::kit::{FleetScene, entry, serving};
-use crate::world::DEADLINE;
+use crate::world::{DEADLINE, migrated_cluster};
 
 const CLAUSES: &str = "\
   leave   when errors > 20% for 200ms
@@ -76,6 +76,52 @@ async fn a_gateway_whose_own_region_fails_hands_requests_on() {
     statuses[0].store(500, Ordering::Relaxed);
     let item = scene.until_served_in("us-east-1").await;
     assert_eq!(item, "eu-west-1; fwd=us-east-1; policy=near; reason=left");
+}
+
+#[tokio::test]
+async fn a_region_that_has_left_by_its_own_view_returns_although_nobody_sends_it_anything() {
+    let policy = format!("policy near {{\n  prefer local | us-east-1\n{CLAUSES}}}\n");
+    let (statuses, app) = statuses();
+    let cluster = migrated_cluster(0).await;
+    let mut scene = FleetScene::prepared(2, &policy, "", app).await;
+    // With a database its health is well whatever the application is.
+    let url = cluster.primary.url();
+    scene.variables.push((0, "DATABASE_URL", url));
+    scene.start_all().await;
+    statuses[0].store(500, Ordering::Relaxed);
+    scene.until_served_in("us-east-1").await;
+    statuses[0].store(200, Ordering::Relaxed);
+    // The other region has handed nothing here, so it asks for the health alone. What has failed counts for
+    // half a minute.
+    until("it serves its own clients", DEADLINE * 2, async || {
+        let response = scene.get("/app/x").await;
+        Ok((serving(&response) == "eu-west-1").then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+async fn slowly() -> &'static str {
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    "slow"
+}
+
+#[tokio::test]
+async fn a_path_that_takes_long_is_not_probed_and_keeps_no_region_away() {
+    let policy = format!("policy away {{\n  prefer us-east-1 | local\n{CLAUSES}}}\n");
+    let (statuses, app) = statuses();
+    let app = |region| app(region).route("/app/slow", axum::routing::get(slowly));
+    let scene = FleetScene::with(2, &policy, "", app).await;
+    let slow = scene.get("/app/slow").await;
+    assert_eq!((slow.status().as_u16(), serving(&slow)), (200, "us-east-1"));
+    scene.until_served_in("us-east-1").await;
+    statuses[1].store(500, Ordering::Relaxed);
+    scene.until_served_in("eu-west-1").await;
+    statuses[1].store(200, Ordering::Relaxed);
+    scene.until_served_in("us-east-1").await;
+    let asked = scene.app(1).asked();
+    let slow = asked.iter().filter(|it| it.target == "/app/slow");
+    assert_eq!(slow.count(), 1);
 }
 
 /// Whether all threads of a process are stopped (proc(5): state T).

@@ -5,7 +5,7 @@ use serde_json::Value;
 use tidegate::gateway::admin::RegionEntry;
 use tidegate::testkit::until;
 
-use super::kit::{AWAY, FleetScene, entry, serving};
+use super::kit::{AWAY, FleetScene, entry, named, serving};
 use crate::world::{DEADLINE, problem};
 
 impl FleetScene {
@@ -76,6 +76,35 @@ async fn a_drain_that_cannot_be_done_says_why() {
     .unwrap();
     let gone = scene.operate(0, "us-east-1/drain?for=1m").await;
     problem(gone, 503, "no-node").await;
+}
+
+#[tokio::test]
+async fn a_drain_that_the_region_itself_refuses_is_a_conflict() {
+    let mut scene = FleetScene::prepared(2, AWAY, "", named).await;
+    // By the other region's policy the first one is drained, so that it would be the last one itself.
+    let policy = "region eu-west-1\nregion us-east-1\npolicy near { prefer local | eu-west-1 }\n\
+                  window always { from 2020-01-01T00:00Z to 2120-01-01T00:00Z drain eu-west-1 }\n";
+    std::fs::write(scene.file("others.policy"), policy).unwrap();
+    scene.start_one(0).await;
+    scene.start_one(1).await;
+    scene.until_all_are(0, "well").await;
+    scene.until_all_are(1, "draining").await;
+    let refused = scene.operate(0, "us-east-1/drain?for=1m").await;
+    let detail = problem(refused, 409, "conflict").await;
+    let expected = "no other region would be well and undrained";
+    assert!(detail.contains(expected), "{detail}");
+}
+
+#[tokio::test]
+async fn the_answer_to_a_drain_is_of_this_drain_and_not_of_the_one_before() {
+    let scene = FleetScene::start(2, AWAY).await;
+    for (time, seconds) in [("30s", 29..=30), ("10m", 598..=600), ("1s", 1..=1)] {
+        let drain = format!("us-east-1/drain?for={time}");
+        let drained = scene.operate(0, &drain).await;
+        let region: Value = drained.json().await.unwrap();
+        let left = region["drained_for_s"].as_u64().unwrap();
+        assert!(seconds.contains(&left), "{time}: {region}");
+    }
 }
 
 #[tokio::test]
