@@ -92,13 +92,14 @@ fn errors_over_the_bound_for_its_time_make_a_region_leave_and_its_checks_bring_i
 }
 
 /// Judges a region with one node for ten seconds, in steps of 100 ms.
-fn judge_for_ten_seconds(
+fn judge_for(
     judge: &mut RegionJudge,
+    seconds: u32,
     usual: Option<Duration>,
     mut at: impl FnMut(&mut RegionJudge, Duration),
 ) {
     let file = file(POLICY);
-    for step in 0..100 {
+    for step in 0..10 * seconds {
         let now = step * 100 * MS;
         at(judge, now);
         let view = RegionView {
@@ -113,8 +114,12 @@ fn judge_for_ten_seconds(
 #[test]
 fn a_region_that_gets_no_requests_shows_none_whatever_it_is_judged_by() {
     let mut judge = RegionJudge::new(&file(POLICY).plan, None, None, Duration::ZERO);
-    judge_for_ten_seconds(&mut judge, None, |_, _| ());
-    // It is judged by its node, which does not answer.
+    judge_for(&mut judge, 60, None, |judge, now| {
+        if now < 5 * SECOND {
+            judge.add(FAR, "a", Outcome::Failed, MS, now);
+        }
+    });
+    // It has left, and is judged by its node, which does not answer.
     assert_eq!(judge.quantities(FAR).errors, Some(1_000_000));
     let shown = judge.attempted(FAR);
     assert_eq!(
@@ -127,7 +132,7 @@ fn a_region_that_gets_no_requests_shows_none_whatever_it_is_judged_by() {
 fn only_what_was_answered_has_a_percentile() {
     let shown = |outcome| {
         let mut judge = RegionJudge::new(&file(POLICY).plan, None, None, Duration::ZERO);
-        judge_for_ten_seconds(&mut judge, Some(MS), |judge, now| {
+        judge_for(&mut judge, 10, Some(MS), |judge, now| {
             judge.add(FAR, "a", outcome, MS, now);
         });
         assert!(judge.rate(FAR) > 9.0, "{}", judge.rate(FAR));

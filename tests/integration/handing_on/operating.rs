@@ -82,7 +82,7 @@ async fn a_drain_that_cannot_be_done_says_why() {
 async fn a_drain_that_the_region_itself_refuses_is_a_conflict() {
     let mut scene = FleetScene::prepared(2, AWAY, "", named).await;
     // By the other region's policy the first one is drained, so that it would be the last one itself.
-    let policy = "region eu-west-1\nregion us-east-1\npolicy near { prefer local | eu-west-1 }\n\
+    let policy = "region eu-west-1\nregion us-east-1\npolicy near { prefer local | us-east-1 | eu-west-1 }\n\
                   window always { from 2020-01-01T00:00Z to 2120-01-01T00:00Z drain eu-west-1 }\n";
     std::fs::write(scene.file("others.policy"), policy).unwrap();
     scene.start_one(0).await;
