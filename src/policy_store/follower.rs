@@ -106,7 +106,7 @@ impl StoreFollower {
         tasks.spawn(reporter::report(Arc::clone(self.nodes.monitor()), latest));
         tasks.spawn(self.state.writer());
         loop {
-            // With nobody to follow the store, a rollout's share would never lapse.
+            // Without a follower of the store, a rollout's share would never lapse.
             let step = AssertUnwindSafe(self.step(&reports)).catch_unwind().await;
             let pause = step.unwrap_or_else(|_panic| {
                 tracing::error!(

@@ -196,7 +196,7 @@ async fn tick(traffic: Weak<TrafficPolicy>) {
         let Some(traffic) = traffic.upgrade() else {
             return;
         };
-        // With nobody to judge them, regions would stay for ever as they are.
+        // Without a judge, regions would stay for ever as they are.
         let judge = || traffic.renew(&mut traffic.lock(), traffic.plan().all_regions());
         if catch_unwind(AssertUnwindSafe(judge)).is_err() {
             drop(traffic);

@@ -22,7 +22,7 @@ pub(super) struct Watched(Arc<Mutex<Watch>>);
 
 #[derive(Default)]
 struct Watch {
-    /// None as long as nobody wants to know.
+    /// None until an operation asks for a comparison.
     declared: Option<Declared>,
     length: Option<u64>,
     received: u64,

@@ -1,4 +1,4 @@
-//! Who works with the store, as others are told.
+//! The name of the operator who runs a command, as others are shown it.
 
 use nix::unistd::{User, gethostname, getuid};
 use tidegate_model::{Environment, printable};
