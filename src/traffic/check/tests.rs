@@ -598,6 +598,23 @@ fn windows_say_when_and_what_and_only_one_thing() {
     );
 }
 
+#[test]
+fn nothing_follows_from_a_window_that_is_refused() {
+    for (window, wrong) in [
+        (
+            "drain a require survive 1",
+            "both drains and replaces a clause",
+        ),
+        ("drain a, b", "drains every region of policy `p`"),
+        ("drain a drain b", "this block has `drain` twice"),
+    ] {
+        let window = format!("window w {{ every day 01:00-02:00 UTC {window} }}");
+        let all = found(&format!("{REGIONS}policy p {{ prefer a | b }}\n{window}"));
+        assert_eq!(all.len(), 1, "{all:#?}");
+        assert!(all[0].1.contains(wrong), "{all:#?}");
+    }
+}
+
 /// Two windows with these periods and effects, the second one on line 3.
 fn two_windows(periods: [&str; 2], effects: [&str; 2]) -> String {
     let ([one, other], [first, second]) = (periods, effects);
