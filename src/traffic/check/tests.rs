@@ -164,6 +164,13 @@ fn what_could_not_be_read_is_not_missed_elsewhere() {
         &[(1, "found `regoin`")],
     );
     refused(
+        "policy p { prefer neerest(a, b) }",
+        &[(
+            1,
+            "expected `nearest`, `spread` or `weighted` before `(`, found `neerest`",
+        )],
+    );
+    refused(
         "group g = ,\npolicy p { prefer nearest(g) }",
         &[(1, "expected a region or a group")],
     );
