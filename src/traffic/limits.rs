@@ -74,6 +74,10 @@ fn texts_that_are_no_policy() {
         &repeated("", |number| format!("policy p{number} {{ prefr a }}\n"), ""),
     );
     bounded(
+        "unknown blocks",
+        &repeated("", |number| format!("polcy p{number} {{ }}\n"), ""),
+    );
+    bounded(
         "one line",
         &repeated("policy p { ", |_| "leave when x ".to_owned(), "}"),
     );

@@ -515,6 +515,15 @@ async fn in_a_fleet_revisions_come_before_the_built_in_policy_and_a_rollback_ret
         }
     };
     until_text("\"0\"", &|text| text.contains("prefer local | nearest")).await;
+    // The commands state the same, without the listener and the certificates of a gateway.
+    let toml = format!(
+        "region = \"{EU}\"\n[fleet]\npeers = [{{ region = \"{US}\", address = \"127.0.0.1:{}\" }}]\n",
+        pair.ports[1]
+    );
+    let show = GatewayCommand::new(BINARY, "policy").arg("show");
+    let show = configured(&pair.cluster, show.arg("active").arg("--text"), &toml);
+    let shown = printed(show.env("DATABASE_URL", pair.cluster.primary.url())).await;
+    assert_eq!(shown, text(&gateways[0]).await.1);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("traffic.policy");
     let policy =

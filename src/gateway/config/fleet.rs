@@ -60,7 +60,8 @@ pub(super) fn peers_of(merge: &Merge<'_>) -> Result<Vec<Peer>, ConfigError> {
     }
 }
 
-fn peers(merge: &Merge<'_>) -> Result<Vec<Peer>, ConfigError> {
+/// Returns the peers that the file lists, for a gateway that belongs to the fleet and for one that does not.
+pub(super) fn peers(merge: &Merge<'_>) -> Result<Vec<Peer>, ConfigError> {
     let source = &merge.file.source;
     let mut peers: Vec<Peer> = Vec::new();
     for section in &merge.file.content.fleet.peers {

@@ -31,7 +31,8 @@ pub use fleet_section::fleet_word;
 pub use in_force::{InForce, in_force};
 pub use overrides::Overrides;
 pub use parts::{
-    auth_config, cache_settings, fleet_name, fleet_peers, has_fleet, storage_settings, token_keys,
+    auth_config, cache_settings, fleet_name, fleet_peers, has_fleet, own_region, storage_settings,
+    token_keys,
 };
 pub use reference::{CONFIG, PROCESS, TABLES, Table};
 pub use settings::Settings;

@@ -2,7 +2,7 @@
 
 use super::Overrides;
 use super::file::ConfigFile;
-use super::fleet::peers_of;
+use super::fleet::peers;
 use super::fleet_section::fleet_word;
 use super::merge::Merge;
 use super::reference::CONFIG;
@@ -11,7 +11,7 @@ use crate::cache::CacheSettings;
 use crate::peers::Peer;
 use crate::policy_store::FLEET_NAME;
 use crate::storage::StorageSettings;
-use tidegate_model::{ConfigError, Environment, Place, TokenKeys};
+use tidegate_model::{ConfigError, Environment, Place, RegionId, TokenKeys};
 
 /// The operator's file, if one is named.
 pub(super) fn operator_file(
@@ -72,12 +72,21 @@ pub fn fleet_name(environment: &Environment) -> Result<Option<String>, ConfigErr
     })
 }
 
-/// The fleet's peers in a configuration, if it has any.
+/// The fleet's peers in a configuration, if it lists any. An operator's environment has no listener for the fleet: that is
+/// not asked for.
 ///
 /// # Errors
 /// Names the file, line and key that cannot be used.
 pub fn fleet_peers(environment: &Environment) -> Result<Vec<Peer>, ConfigError> {
-    of_environment(environment, peers_of)
+    of_environment(environment, peers)
+}
+
+/// The region of a configuration, if it names one.
+///
+/// # Errors
+/// Names the variable, or the file, line and key, that cannot be used.
+pub fn own_region(environment: &Environment) -> Result<Option<RegionId>, ConfigError> {
+    of_environment(environment, |merge| merge.value(&RegionId::SETTING))
 }
 
 /// How bearer tokens are verified.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::check::draft::{ClauseKind, DraftEffect, DraftPolicy};
 use crate::check::names::Declared;
-use crate::check::rules::Rules;
+use crate::check::rules::{Rules, Together};
 use crate::check::survival::{Failure, Survival};
 use crate::plan::{OpenWindows, RegionIndex, RegionMask};
 use crate::syntax::{Diagnostic, Diagnostics, Quoted, Span};
@@ -45,7 +45,7 @@ pub(crate) fn survive(rules: &Rules<'_, '_, '_>, found: &mut Diagnostics) {
 type Situation = (RegionMask, Option<(u32, Option<Span>)>, OpenWindows);
 
 /// Returns the distinct situations of a policy: those in which survival is required first, since only they make an
-/// error; among equals the one outside all windows.
+/// error; among equals the one outside all windows. Those in which all of its regions are drained are an error of the window.
 fn situations(rules: &Rules<'_, '_, '_>, policy: &DraftPolicy<'_, '_>) -> Vec<Situation> {
     let own = policy
         .clauses
@@ -61,9 +61,14 @@ fn situations(rules: &Rules<'_, '_, '_>, policy: &DraftPolicy<'_, '_>) -> Vec<Si
             DraftEffect::Drain(..) => None,
         })
         .collect();
+    let named = policy.named(None).unwrap_or_default();
+    let is_served = |together: &&Together| {
+        let all_drained = rules.all_drained(policy, named, together.drained);
+        all_drained.is_none()
+    };
     let mut seen = BTreeSet::new();
     let mut situations = Vec::new();
-    for together in rules.together {
+    for together in rules.together.iter().filter(is_served) {
         let replaced = requiring.iter().find(|(at, ..)| together.open.has(*at));
         let replaced = replaced.map(|(_, survived, span)| (*survived, *span));
         let required = replaced.or(own).or(default);

@@ -140,7 +140,7 @@ impl<'t, 's> Rules<'_, 't, 's> {
     }
 
     /// Returns whether all regions of a policy are drained, and for which entry if it matters.
-    fn all_drained(
+    pub(crate) fn all_drained(
         &self,
         policy: &DraftPolicy<'_, '_>,
         named: RegionMask,

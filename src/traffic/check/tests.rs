@@ -164,6 +164,13 @@ fn what_could_not_be_read_is_not_missed_elsewhere() {
         &[(1, "found `regoin`")],
     );
     refused(
+        "policy p { prefer neerest(a, b) }",
+        &[(
+            1,
+            "expected `nearest`, `spread` or `weighted` before `(`, found `neerest`",
+        )],
+    );
+    refused(
         "group g = ,\npolicy p { prefer nearest(g) }",
         &[(1, "expected a region or a group")],
     );
@@ -596,6 +603,23 @@ fn windows_say_when_and_what_and_only_one_thing() {
         "every day 01:00-02:00 UTC drain a, b",
         "window `w` drains every region of policy `p`",
     );
+}
+
+#[test]
+fn nothing_follows_from_a_window_that_is_refused() {
+    for (window, wrong) in [
+        (
+            "drain a require survive 1",
+            "both drains and replaces a clause",
+        ),
+        ("drain a, b", "drains every region of policy `p`"),
+        ("drain a drain b", "this block has `drain` twice"),
+    ] {
+        let window = format!("window w {{ every day 01:00-02:00 UTC {window} }}");
+        let all = found(&format!("{REGIONS}policy p {{ prefer a | b }}\n{window}"));
+        assert_eq!(all.len(), 1, "{all:#?}");
+        assert!(all[0].1.contains(wrong), "{all:#?}");
+    }
 }
 
 /// Two windows with these periods and effects, the second one on line 3.

@@ -39,7 +39,10 @@ pub(crate) fn window<'t, 's>(
                 has_period = true;
                 periods.extend(once(*from, *to, found));
             }
-            Body::Drain(_) if drain.is_some() => found.push(repeated(clause.keyword)),
+            Body::Drain(_) if drain.is_some() => {
+                found.push(repeated(clause.keyword));
+                is_known = false;
+            }
             Body::Drain(names) => {
                 let regions = declared.list(names, found);
                 is_known &= regions.is_some();
@@ -51,6 +54,8 @@ pub(crate) fn window<'t, 's>(
     if !block.broken {
         whole(block, has_period, drain.is_some(), &clauses, found);
     }
+    // Which of two effects is meant is not known, so nothing is said of what either would lead to.
+    is_known &= drain.is_none() || clauses.written.is_empty();
     let effect = match drain {
         Some((regions, span)) => DraftEffect::Drain(regions, span),
         None => DraftEffect::Replace(clauses),

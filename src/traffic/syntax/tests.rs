@@ -64,6 +64,30 @@ fn refused(text: &str, expected: &[(usize, usize, &str)]) {
     assert!(same, "{text}\n{shown:#?}");
 }
 
+/// Returns the text that each error points at, and its help.
+fn helps(text: &str) -> Vec<(String, String)> {
+    let source = Source::new("x.policy", text.as_bytes());
+    let mut diagnostics = Diagnostics::default();
+    parse(&source, &mut diagnostics);
+    let shown = diagnostics.shown();
+    let help = |error: &&Diagnostic| {
+        let word = &text[error.span.start..error.span.end];
+        (word.to_owned(), error.help.clone().unwrap_or_default())
+    };
+    shown.iter().map(help).collect()
+}
+
+/// Checks that a text has exactly these errors: where, and the help.
+#[track_caller]
+fn helped(text: &str, expected: &[(&str, &str)]) {
+    let found = helps(text);
+    let found: Vec<_> = found
+        .iter()
+        .map(|(word, help)| (word.as_str(), help.as_str()))
+        .collect();
+    assert_eq!(found, expected, "{text}");
+}
+
 #[test]
 fn the_normal_form_of_the_contract_s_file_is_as_expected() {
     assert_eq!(read(WRITTEN).unwrap(), NORMAL);
@@ -160,6 +184,113 @@ fn every_error_is_reported_and_none_that_follows() {
             (15, 1, "policy `r` is not closed"),
             (16, 1, "found `}`"),
         ],
+    );
+}
+
+#[test]
+fn a_misspelt_kind_of_tier_is_one_error() {
+    let example = "for example `prefer us-east-1 | nearest(eu-west-1, eu-central-1)`";
+    for (tiers, word, help) in [
+        ("neerest(a)", "neerest", "did you mean `nearest`?"),
+        ("spraed(a, b) | c", "spraed", "did you mean `spread`?"),
+        (
+            "a | weightd(a 90, b 10)",
+            "weightd",
+            "did you mean `weighted`?",
+        ),
+        ("a(b)", "a", example),
+    ] {
+        let text = format!("policy p {{ prefer {tiers} else 503 }}");
+        helped(&text, &[(word, help)]);
+    }
+}
+
+#[test]
+fn a_misspelt_word_of_a_clause_is_shown_with_the_one_that_was_meant() {
+    helped(
+        "policy p { match contry in (DE) prefer a affinity cokie sid }",
+        &[
+            ("contry", "did you mean `country`?"),
+            ("cokie", "did you mean `cookie`?"),
+        ],
+    );
+}
+
+#[test]
+fn a_misspelt_word_of_given_is_one_error_at_that_word() {
+    let example = "for example `given country DE, path /account/balances, eu-central-1 left`";
+    for (given, word, help) in [
+        ("countri DE", "countri", "did you mean `country`?"),
+        (
+            "path /, headr x = \"1\", a left",
+            "headr",
+            "did you mean `header`?",
+        ),
+        ("aftr 30s a left", "aftr", "did you mean `after`?"),
+        ("a lft", "lft", "did you mean `left`?"),
+        ("a lft 2%", "lft", "did you mean `left`?"),
+        ("a eror 2%", "eror", "did you mean `errors`?"),
+        // This region's name resembles `at`.
+        ("ap lft", "lft", "did you mean `left`?"),
+        (
+            "after 1s a unreachble",
+            "unreachble",
+            "did you mean `unreachable`?",
+        ),
+        ("a lag", "expect", example),
+        ("a", "expect", example),
+        ("after 1s", "expect", example),
+        ("country", "expect", example),
+        ("country DE,", "expect", "remove the comma before it"),
+    ] {
+        for space in [" ", "\n"] {
+            helped(
+                &format!("test \"t\" {{ given {given}{space}expect a }}"),
+                &[(word, help)],
+            );
+        }
+    }
+    helped(
+        "test \"t\" { expect a given country DE, }",
+        &[("}", "remove the comma before it")],
+    );
+    helped(
+        "test \"t\" { given country DE, given path / expect a }",
+        &[(
+            "given",
+            "write `given` once, and a comma before each further fact",
+        )],
+    );
+    // Of hosts and headers these are names.
+    let named = "test \"t\" { given host expect, header expect = \"given\" expect a }";
+    assert!(read(named).is_ok());
+}
+
+#[test]
+fn each_misspelt_item_is_an_error_with_the_word_that_was_meant() {
+    let policies = "polcy x { }\n".repeat(99);
+    let all = helps(&format!("region a\nregion b at 1, 2\n{policies}"));
+    let expected = ("polcy".to_owned(), "did you mean `policy`?".to_owned());
+    assert_eq!(all, vec![expected; 99]);
+    helped(
+        "region a\ndefalts {\n  else 503\n}\ntset \"t\" {\n  expect a\n}\nwindo w { drain a }\n",
+        &[
+            ("defalts", "did you mean `defaults`?"),
+            ("tset", "did you mean `test`?"),
+            ("windo", "did you mean `window`?"),
+        ],
+    );
+    helped(
+        "region a\n  capcity 5 rps\nregion b lod 5 rps\nregion c polcy p { prefer a }",
+        &[
+            ("capcity", "did you mean `capacity`?"),
+            ("lod", "did you mean `load`?"),
+            ("polcy", "did you mean `policy`?"),
+        ],
+    );
+    helped(
+        "region a\nprefer a\n",
+        &[("prefer", "clauses belong in `policy NAME { … }`")],
     );
 }
 

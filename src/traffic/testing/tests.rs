@@ -384,6 +384,18 @@ fn a_test_that_makes_no_sense_is_refused() {
         "given after 2s us-east-1 left, after 1s eu-west-1 left expect local",
         "this time is before that of the previous fact",
     );
+    refused(
+        "given countri DE expect eu-west-1",
+        "did you mean `country`?",
+    );
+    refused(
+        "given us-east-1 lft expect eu-west-1",
+        "did you mean `left`?",
+    );
+    refused(
+        "given country DE, expect eu-west-1",
+        "remove the comma before it",
+    );
     refused("given path /", "has no `expect`");
     refused("expect local", "has no `given`");
     refused(

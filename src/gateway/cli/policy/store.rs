@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use serde_json::json;
-use tidegate_model::{Environment, RegionId, printable};
+use tidegate_model::{Environment, printable};
 use tidegate_rollout::StoredRevision;
 use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::{LANGUAGE, Source};
@@ -15,7 +15,7 @@ use super::operator::{NAME_MAX, user};
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::{PushCommand, revision};
 use crate::gateway::cli::primary::Primary;
-use crate::gateway::config::{fleet_name, fleet_peers};
+use crate::gateway::config::{fleet_name, fleet_peers, own_region};
 use crate::peers::{BUILT_IN, built_in_policy};
 use crate::policy_store::{NewRevision, StoreError, StoreSession};
 
@@ -195,9 +195,7 @@ pub(super) async fn plan(environment: &Environment, revision: &str) -> Result<Pl
 /// that of the first peer.
 fn built_in(environment: &Environment) -> Result<String, Exit> {
     let peers = fleet_peers(environment)?;
-    let own = environment.get("REGION");
-    let own: Option<RegionId> = own.and_then(|it| it.parse().ok());
-    let region = own.or_else(|| peers.first().map(|it| it.region.clone()));
+    let region = own_region(environment)?.or_else(|| peers.first().map(|it| it.region.clone()));
     let policy = region.and_then(|region| built_in_policy(&region, &peers));
     // Without peers every request is served where it enters, in a region that this configuration does not name.
     let here = || "region here\npolicy everything { prefer local }\n".to_owned();
@@ -232,4 +230,37 @@ pub(super) async fn content(
     };
     let stored = store.revision(revision).await?;
     Ok((format!("revision {revision}"), stored.body.into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_policy_is_a_gateway_s_though_this_environment_has_no_listener() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tidegate.toml");
+        let file = file.to_str().unwrap();
+        let peers = "peers = [{ region = \"us-east-1\", address = \"127.0.0.1:8443\" }]";
+        let toml = format!("region = \"eu-west-1\"\n[fleet]\n{peers}\n");
+        std::fs::write(file, toml).unwrap();
+        let text = |pairs: &[(&str, &str)]| {
+            let pairs = [&[("TIDEGATE_CONFIG", file)][..], pairs].concat();
+            built_in(&Environment::from_pairs(pairs)).unwrap()
+        };
+        let of_file = text(&[]);
+        assert!(
+            of_file.starts_with("region eu-west-1\nregion us-east-1\n"),
+            "{of_file}"
+        );
+        assert!(
+            of_file.contains("prefer local | nearest(us-east-1) }"),
+            "{of_file}"
+        );
+        let listening = text(&[("FLEET_ADDR", "127.0.0.1:8443")]);
+        assert_eq!(listening, of_file);
+        // The variable comes before the file.
+        let named = text(&[("REGION", "ap-south-1")]);
+        assert!(named.starts_with("region ap-south-1\n"), "{named}");
+    }
 }

@@ -53,6 +53,7 @@ fn body<'s>(input: &mut Input<'_, 's>, clause: &str) -> Read<Body<'s>> {
 }
 
 fn tier<'s>(input: &mut Input<'_, 's>) -> Read<Tier<'s>> {
+    let here = *input;
     let first = word(
         input,
         "a tier: a region, `local`, `nearest(…)`, `spread(…)` or `weighted(…)`",
@@ -70,6 +71,11 @@ fn tier<'s>(input: &mut Input<'_, 's>) -> Read<Tier<'s>> {
             };
             Tier::Weighted(first, parenthesised(input, weight)?)
         }
+        _ if input.first().is_some_and(|token| token.is_symbol("(")) => {
+            let expected = "`nearest`, `spread` or `weighted` before `(`";
+            let wrong = Wrong::expected(&here, expected);
+            return Err(wrong.among(&["nearest", "spread", "weighted"]));
+        }
         _ => Tier::Name(first),
     })
 }
@@ -82,7 +88,10 @@ fn key<'s>(input: &mut Input<'_, 's>) -> Read<Key<'s>> {
         "cookie" | "header" => word(input, "a name")?,
         "path" => word(input, "a number of segments")?,
         "client" => word(input, "a prefix length such as `/24`")?,
-        _ => return Err(Wrong::expected(&here, EXPECTED)),
+        _ => {
+            let wrong = Wrong::expected(&here, EXPECTED);
+            return Err(wrong.among(&["cookie", "header", "path", "client"]));
+        }
     };
     Ok(Key { keyword, value })
 }

@@ -12,6 +12,19 @@ pub(super) const DEPTH_MAX: usize = 32;
 const FIELD: &str = "a condition: `path`, `method`, `host`, `header`, `country`, `continent`, `client`, \
                      `cookie`, `query`, `not` or `(`";
 
+const FIELDS: [&str; 10] = [
+    "path",
+    "method",
+    "host",
+    "header",
+    "country",
+    "continent",
+    "client",
+    "cookie",
+    "query",
+    "not",
+];
+
 /// Takes a condition.
 pub(super) fn condition<'s>(input: &mut Input<'_, 's>) -> Read<Condition<'s>> {
     any(input, DEPTH_MAX)
@@ -71,7 +84,7 @@ fn field<'s>(input: &mut Input<'_, 's>) -> Read<Field<'s>> {
             };
             (vec![name], value)
         }
-        _ => return Err(Wrong::expected(&here, FIELD)),
+        _ => return Err(Wrong::expected(&here, FIELD).among(&FIELDS)),
     };
     Ok(Field {
         keyword: keyword_found,

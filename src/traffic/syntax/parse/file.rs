@@ -103,7 +103,9 @@ impl<'t, 's> Reader<'t, 's> {
                 }
                 None => {
                     self.diagnostics.push(no_item(&token));
-                    self.skip(&mut input, start, start, ends_item);
+                    let opens = token.is_symbol("{");
+                    let at = start + usize::from(!opens);
+                    self.skip(&mut input, start, at, ends_item);
                 }
             }
         }
@@ -125,7 +127,7 @@ impl<'t, 's> Reader<'t, 's> {
             clauses: Vec::new(),
             broken: false,
         };
-        let ends = |token: &Token<'s>, depth: usize, after: &Token<'s>| {
+        let ends = |token: &Token<'s>, depth: usize, after: &[Token<'s>]| {
             ends_clause(token, depth, after, kind)
         };
         while !has_symbol(input, "}") {
@@ -194,12 +196,12 @@ impl<'t, 's> Reader<'t, 's> {
         input: &mut Input<'t, 's>,
         start: usize,
         at: usize,
-        ends: impl Fn(&Token<'s>, usize, &Token<'s>) -> bool,
+        ends: impl Fn(&Token<'s>, usize, &[Token<'s>]) -> bool,
     ) {
         let mut depth = 0_usize;
         let mut next = at;
         while let Some(token) = self.tokens.get(next) {
-            let after = self.tokens.get(next + 1).unwrap_or(token);
+            let after = self.tokens.get(next + 1..).unwrap_or_default();
             if ends(token, depth, after) {
                 break;
             }

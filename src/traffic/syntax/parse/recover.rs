@@ -7,16 +7,31 @@ use crate::syntax::ast::BlockKind;
 use crate::syntax::similar::{listed, one_of, similar};
 use crate::syntax::token::{Kind, Token};
 
-/// Whether an item begins with a token at a nesting depth.
-pub(super) fn ends_item(token: &Token<'_>, depth: usize, _after: &Token<'_>) -> bool {
-    token.kind == Kind::Word && is_item(token.text) && (depth == 0 || token.first)
+/// Whether an item begins with a token at a nesting depth; `after` are the tokens that follow.
+pub(super) fn ends_item(token: &Token<'_>, depth: usize, after: &[Token<'_>]) -> bool {
+    if token.kind != Kind::Word {
+        return false;
+    }
+    match is_item(token.text) {
+        true => depth == 0 || token.first,
+        false => depth == 0 && token.first && opens_block(token, after),
+    }
 }
 
-/// Whether a clause of a block, or what follows the block, begins with a token.
+/// Whether an unknown word looks like the keyword of a block: `polcy NAME {`, `tset STRING {`, `defalts {`.
+fn opens_block(token: &Token<'_>, after: &[Token<'_>]) -> bool {
+    match after {
+        [brace, ..] if brace.is_symbol("{") => similar(token.text, ["defaults"]).is_some(),
+        [name, brace, ..] => name.kind != Kind::Symbol && !name.first && brace.is_symbol("{"),
+        _ => false,
+    }
+}
+
+/// Whether a clause of a block, or what follows the block, begins with a token; `after` are the tokens that follow.
 pub(super) fn ends_clause(
     token: &Token<'_>,
     depth: usize,
-    after: &Token<'_>,
+    after: &[Token<'_>],
     kind: BlockKind,
 ) -> bool {
     if token.first && is_item(token.text) && token.kind == Kind::Word {
@@ -27,8 +42,10 @@ pub(super) fn ends_clause(
     }
     let inside = || blocks_of(token.text).is_some_and(|blocks| blocks.contains(&kind));
     // `else` also occurs between the keys of an affinity.
-    let else_clause =
-        || after.text == "local" || after.text.starts_with(|c: char| c.is_ascii_digit());
+    let is_value = |token: &Token<'_>| {
+        token.text == "local" || token.text.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let else_clause = || after.first().is_some_and(is_value);
     let begins = || token.kind == Kind::Word && inside() && (token.text != "else" || else_clause());
     token.is_symbol("}") || begins_line(token) || begins()
 }

@@ -1,7 +1,32 @@
 //! `given` and `expect`.
 
-use super::{Input, Read, comma, has_keyword, list, string, symbol, word, words};
-use crate::syntax::ast::{Body, Expectation, Fact, GivenClause, Outcome};
+use super::keywords::begins_line;
+use super::wrong::Wrong;
+use super::{Input, Read, comma, has_keyword, list, string, symbol, take, word, words};
+use crate::syntax::ast::{Body, Expectation, Fact, GivenClause, Outcome, Word};
+use crate::syntax::similar::similar;
+use crate::syntax::token::{Kind, Token};
+
+const SUBJECT: &str = "what is given: `in`, `country`, `path`, a region and its state, …";
+
+const SUBJECTS: [&str; 12] = [
+    "in", "country", "at", "client", "path", "method", "host", "header", "cookie", "query", "time",
+    "after",
+];
+
+const STATE: &str = "`left`, `drained`, `unreachable`, `ramp`, `errors`, `p99`, `saturation` or `lag` of \
+                     this region";
+
+const STATES: [&str; 8] = [
+    "left",
+    "drained",
+    "unreachable",
+    "ramp",
+    "errors",
+    "p99",
+    "saturation",
+    "lag",
+];
 
 /// What follows `given`.
 pub(super) fn given<'s>(input: &mut Input<'_, 's>) -> Read<Body<'s>> {
@@ -10,8 +35,8 @@ pub(super) fn given<'s>(input: &mut Input<'_, 's>) -> Read<Body<'s>> {
 
 fn fact<'s>(input: &mut Input<'_, 's>) -> Read<GivenClause<'s>> {
     if has_keyword(input, "after") {
-        let after = Some(word(input, "a duration such as `30s`")?);
-        let subject = word(input, "a region")?;
+        let after = Some(value(input, "a duration such as `30s`")?);
+        let subject = value(input, "a region")?;
         let fact = state(input)?;
         return Ok(GivenClause {
             after,
@@ -19,26 +44,27 @@ fn fact<'s>(input: &mut Input<'_, 's>) -> Read<GivenClause<'s>> {
             fact,
         });
     }
-    let subject = word(
-        input,
-        "what is given: `in`, `country`, `path`, a region and its state, …",
-    )?;
+    let here = *input;
+    let subject = subject(input)?;
     let fact = match subject.text {
-        "in" => Fact::Word(word(input, "a region")?),
-        "country" => Fact::Word(word(input, "a country's code such as `DE`")?),
-        "client" => Fact::Word(word(input, "an address such as `192.0.2.1`")?),
-        "path" => Fact::Word(word(input, "a path such as `/account`")?),
-        "method" => Fact::Word(word(input, "a method such as `POST`")?),
+        "in" => Fact::Word(value(input, "a region")?),
+        "country" => Fact::Word(value(input, "a country's code such as `DE`")?),
+        "client" => Fact::Word(value(input, "an address such as `192.0.2.1`")?),
+        "path" => Fact::Word(value(input, "a path such as `/account`")?),
+        "method" => Fact::Word(value(input, "a method such as `POST`")?),
         "host" => Fact::Word(word(input, "a host's name")?),
-        "time" => Fact::Word(word(input, "an instant such as `2026-12-31T22:00Z`")?),
+        "time" => Fact::Word(value(input, "an instant such as `2026-12-31T22:00Z`")?),
         "at" => {
-            let latitude = word(input, "a latitude such as `52.5`")?;
-            Fact::GeoPoint(latitude, word(input, "a longitude such as `13.4`")?)
+            let latitude = value(input, "a latitude such as `52.5`")?;
+            Fact::GeoPoint(latitude, value(input, "a longitude such as `13.4`")?)
         }
         "header" | "cookie" | "query" => {
             let name = word(input, "a name")?;
             symbol(input, "=", "`=`")?;
             Fact::Pair(name, string(input, "a string such as `\"1\"`")?)
+        }
+        text if is_misspelt(text, input.first()) => {
+            return Err(Wrong::expected(&here, SUBJECT).among(&SUBJECTS));
         }
         _ => state(input)?,
     };
@@ -49,14 +75,53 @@ fn fact<'s>(input: &mut Input<'_, 's>) -> Read<GivenClause<'s>> {
     })
 }
 
+/// Takes the word that a fact begins with.
+fn subject<'s>(input: &mut Input<'_, 's>) -> Read<Word<'s>> {
+    let after_comma = input
+        .previous_tokens()
+        .next()
+        .is_some_and(|token| token.is_symbol(","));
+    value(input, SUBJECT).map_err(|wrong| match input.first() {
+        Some(token) if after_comma && (token.is_word("expect") || token.is_symbol("}")) => {
+            wrong.help("remove the comma before it")
+        }
+        Some(token) if after_comma && token.is_word("given") => {
+            wrong.help("write `given` once, and a comma before each further fact")
+        }
+        _ => wrong,
+    })
+}
+
+/// Takes a word that is not the keyword of a clause: in that case the word before it is missing.
+///
+/// No region, unlike a host or a header, has the name of a clause.
+fn value<'s>(input: &mut Input<'_, 's>, expected: &'static str) -> Read<Word<'s>> {
+    let is_clause = |token: &Token<'_>| token.is_word("given") || token.is_word("expect");
+    take(
+        input,
+        |token| token.kind == Kind::Word && !begins_line(token) && !is_clause(token),
+        expected,
+    )
+}
+
+/// Whether the first word of a fact, and not the one after it, is the wrong one: it resembles a keyword, and no state of
+/// a region follows.
+fn is_misspelt(subject: &str, next: Option<&Token<'_>>) -> bool {
+    let resembles = |text: &str| STATES.contains(&text) || similar(text, STATES).is_some();
+    let is_state = |token: &Token<'_>| token.kind == Kind::Word && resembles(token.text);
+    !next.is_some_and(is_state) && similar(subject, SUBJECTS).is_some()
+}
+
 /// What follows a region's name.
 fn state<'s>(input: &mut Input<'_, 's>) -> Read<Fact<'s>> {
-    const EXPECTED: &str = "`left`, `drained`, `unreachable`, `ramp`, `errors`, `p99`, `saturation` or \
-                            `lag` of this region";
-    let what = word(input, EXPECTED)?;
+    let here = *input;
+    let what = value(input, STATE)?;
     Ok(match what.text {
         "left" | "drained" | "unreachable" => Fact::State(what),
-        _ => Fact::Value(what, word(input, EXPECTED)?),
+        text if STATES.contains(&text) => {
+            Fact::Value(what, value(input, "a value such as `2%` or `400ms`")?)
+        }
+        _ => return Err(Wrong::expected(&here, STATE).among(&STATES)),
     })
 }
 

@@ -4,6 +4,7 @@ use winnow::error::ParserError;
 use winnow::stream::TokenSlice;
 
 use crate::syntax::diagnostic::Quoted;
+use crate::syntax::similar::similar;
 use crate::syntax::token::{Kind, Token};
 use crate::syntax::{Diagnostic, Span};
 
@@ -16,12 +17,31 @@ pub(super) struct Wrong {
     /// The number of remaining tokens.
     left: usize,
     expected: &'static str,
+    /// One of these was probably intended, if the wrong word resembles it.
+    words: &'static [&'static str],
+    /// How to correct it, if that is known.
+    help: Option<&'static str>,
 }
 
 impl Wrong {
     pub(super) fn expected(input: &Input<'_, '_>, expected: &'static str) -> Self {
-        let left = input.len();
-        Self { left, expected }
+        Self {
+            left: input.len(),
+            expected,
+            words: &[],
+            help: None,
+        }
+    }
+
+    /// Suggests the one of these words that the wrong one resembles.
+    pub(super) fn among(self, words: &'static [&'static str]) -> Self {
+        Self { words, ..self }
+    }
+
+    /// Sets how to correct it.
+    pub(super) fn help(self, help: &'static str) -> Self {
+        let help = Some(help);
+        Self { help, ..self }
     }
 
     /// Returns the index of the wrong token, given the number of tokens; that number itself means
@@ -30,20 +50,22 @@ impl Wrong {
         count - self.left
     }
 
-    /// Makes the error, with a correction if one is known.
-    pub(super) fn diagnostic(&self, tokens: &[Token<'_>], right: Option<&str>) -> Diagnostic {
-        let index = self.index(tokens.len());
+    /// Makes the error, with a correction if one is known; else with an example.
+    pub(super) fn diagnostic(&self, tokens: &[Token<'_>], example: Option<&str>) -> Diagnostic {
+        let token = tokens.get(self.index(tokens.len()));
         let expected = self.expected;
-        let span = tokens
-            .get(index)
-            .map_or_else(|| end(tokens), |token| token.span);
-        let found = tokens
-            .get(index)
-            .map_or_else(|| "the end of the file".to_owned(), found);
+        let span = token.map_or_else(|| end(tokens), |token| token.span);
+        let found = token.map_or_else(|| "the end of the file".to_owned(), found);
         let diagnostic = Diagnostic::error(span, format!("expected {expected}, found {found}"));
-        match right {
-            Some(right) => diagnostic.help(format!("for example `{right}`")),
-            None => diagnostic,
+        if let Some(help) = self.help {
+            return diagnostic.help(help);
+        }
+        let word = token.filter(|token| token.kind == Kind::Word);
+        let meant = word.and_then(|token| similar(token.text, self.words.iter().copied()));
+        match (meant, example) {
+            (Some(word), _) => diagnostic.help(format!("did you mean `{word}`?")),
+            (None, Some(example)) => diagnostic.help(format!("for example `{example}`")),
+            (None, None) => diagnostic,
         }
     }
 }
