@@ -1,6 +1,6 @@
 //! The texts of revisions: read once, checked, compiled and tested before they count.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tidegate_rollout::{
@@ -21,6 +21,8 @@ pub(super) struct Bodies {
     known: HashMap<u32, KnownBody>,
     /// What a rollout has put in force: another text under its number is a candidate, until a rollout puts that in force.
     in_force: Option<InForce>,
+    /// Another text than the one accepted was seen under these numbers, and a promotion may have lost that one.
+    doubted: HashSet<u32>,
     compilations: Compilations,
     /// The greatest floor of a revision that was in force: what is below it is void.
     floor: u32,
@@ -31,6 +33,14 @@ type Accepted = (StoredRevision, Arc<PolicyFile>);
 struct InForce {
     by: FinishedRollout,
     accepted: Accepted,
+}
+
+/// Whose rows a node shows.
+#[derive(Clone, Copy)]
+pub(super) struct RowsOf {
+    pub(super) timeline: u32,
+    /// Whether that is known; else it is the one of what is in force.
+    pub(super) is_placed: bool,
 }
 
 struct KnownBody {
@@ -55,6 +65,9 @@ impl Bodies {
         }
         if revision < self.floor {
             return Admission::Refused(RevisionRefusal::Floor);
+        }
+        if self.doubted.contains(&revision) {
+            return Admission::Unknown;
         }
         if self.compilations.has(revision) {
             return Admission::Refused(RevisionRefusal::Slow);
@@ -107,6 +120,7 @@ impl Bodies {
     /// Forgets all revisions but some, and refuses those of them that are void by now.
     pub(super) fn keep_only(&mut self, kept: impl Fn(u32) -> bool) {
         self.known.retain(|revision, _| kept(*revision));
+        self.doubted.retain(|revision| kept(*revision));
         self.compilations.keep_only(&kept);
         let floor = self.floor;
         let known = self.known.iter_mut();
@@ -148,9 +162,13 @@ impl Bodies {
     pub(super) async fn look(
         &mut self,
         client: &Client,
-        (head, timeline, shown): (&RevisionHead, u32, &[FinishedRollout]),
+        (head, rows, shown): (&RevisionHead, RowsOf, &[FinishedRollout]),
         trust: &TrustedKeys,
     ) -> Result<(), StoreError> {
+        let timeline = rows.timeline;
+        if self.is_doubted(head.revision, rows) {
+            return Ok(());
+        }
         if self.is_late(head.revision, timeline) {
             return Ok(());
         }
@@ -175,15 +193,31 @@ impl Bodies {
                 Err(error) => return Err(error),
             },
         };
-        if judged
-            .as_ref()
-            .err()
-            .copied()
-            .is_none_or(RevisionRefusal::is_final)
-        {
-            self.record((head, timeline), judged);
-        }
+        self.settle((head, rows), judged);
         Ok(())
+    }
+
+    /// Whether a revision waits for a node whose timeline is known, and this is none.
+    fn is_doubted(&mut self, revision: u32, rows: RowsOf) -> bool {
+        if rows.is_placed {
+            self.doubted.remove(&revision);
+        }
+        self.doubted.contains(&revision)
+    }
+
+    /// Records what was found of a revision, if that says something of it.
+    fn settle(
+        &mut self,
+        (head, rows): (&RevisionHead, RowsOf),
+        judged: Result<Accepted, RevisionRefusal>,
+    ) {
+        match judged.as_ref().err().copied() {
+            Some(RevisionRefusal::Changed) if !rows.is_placed => {
+                self.doubted.insert(head.revision);
+            }
+            Some(refusal) if !refusal.is_final() => {}
+            Some(_) | None => self.record((head, rows.timeline), judged),
+        }
     }
 
     /// Returns the row of a revision: read once, however long it takes to compile.
@@ -440,6 +474,29 @@ mod tests {
         assert!(!bodies.is_judged(&head("2"), 2));
         bodies.record((&head("2"), 2), Err(RevisionRefusal::Changed));
         assert!(bodies.is_judged(&head("2"), 2), "it is counted once");
+    }
+
+    #[tokio::test]
+    async fn another_text_on_an_unknown_timeline_is_neither_used_nor_refused_until_that_is_known() {
+        let mut bodies = in_force().await;
+        let unknown = RowsOf {
+            timeline: 1,
+            is_placed: false,
+        };
+        let changed = Err(RevisionRefusal::Changed);
+        bodies.settle((&head("2"), unknown), changed.clone());
+        assert_eq!(bodies.admission(3), Admission::Unknown);
+        assert!(bodies.is_doubted(3, unknown), "it is not read again");
+        let known = RowsOf {
+            timeline: 2,
+            is_placed: true,
+        };
+        assert!(!bodies.is_doubted(3, known) && !bodies.is_judged(&head("2"), 2));
+        bodies.settle((&head("2"), known), Ok(another()));
+        assert_eq!(bodies.admission(3), Admission::Usable);
+        bodies.settle((&head("3"), known), changed);
+        let refused = Admission::Refused(RevisionRefusal::Changed);
+        assert_eq!(bodies.admission(3), refused);
     }
 
     #[tokio::test]

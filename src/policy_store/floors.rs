@@ -22,7 +22,7 @@ impl Floors {
         self.known = None;
     }
 
-    /// Returns whether the floor is a greater one than that of the state file, which is to have it from now on.
+    /// Returns whether the floor is a greater one than that of the state file, which has it or is to have it.
     pub(super) fn save(&mut self, floor: u32) -> bool {
         std::mem::replace(&mut self.saved, floor) < floor
     }
@@ -54,5 +54,18 @@ impl Floors {
             true => statement::poll(client, &of(self.known, bodies.floor())).await,
             false => Ok(polled),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_that_the_state_file_has_is_not_saved_again() {
+        let mut floors = Floors::default();
+        floors.save(5);
+        assert!(!floors.save(5), "as when the store is read first");
+        assert!(floors.save(6));
     }
 }

@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::arm_judge::ArmJudge;
-use super::bodies::Bodies;
+use super::bodies::{Bodies, RowsOf};
 use super::floors::Floors;
-use super::nodes::StoreNodes;
+use super::nodes::{StoreNode, StoreNodes};
 use super::plan_switch::PlanSwitch;
 use super::reporter::{self, Reported};
 use super::state_keeper::{SavedState, StateKeeper};
@@ -23,7 +23,7 @@ use crate::endpoint::LiveRoutes;
 use crate::peers::Membership;
 use crate::regions::Entrance;
 use crate::sql::Database;
-use tidegate_model::{NodeStatus, RegionId};
+use tidegate_model::RegionId;
 use tidegate_rollout::{
     FinishedRollout, Following, Observed, Posture, RevisionRefusal, RolloutOutcome,
     RolloutPosition, SavedPolicy, StoreView, TrustedKeys,
@@ -53,6 +53,8 @@ pub struct StoreFollower {
     trust: Arc<TrustedKeys>,
     /// The system identifier of the database that what is in force is from.
     system: Option<u64>,
+    /// Whether the state file is to be replaced once the database is known.
+    is_unsaved: bool,
     judge: ArmJudge,
     started: Instant,
     presence: StorePresence,
@@ -88,6 +90,7 @@ impl StoreFollower {
             floors: Floors::default(),
             trust: status.trusted(),
             system: None,
+            is_unsaved: false,
             judge: ArmJudge::default(),
             started: Instant::now(),
             presence: StorePresence::default(),
@@ -177,6 +180,7 @@ impl StoreFollower {
         }
         // Whatever comes of it: its floor counts, until the database is known to be another one.
         self.system = self.system.or(saved.system);
+        self.floors.save(saved.floor_accepted);
         match self.bodies.accept_saved(&saved, &self.trust).await {
             Ok(()) => {}
             Err(RevisionRefusal::Slow) => return self.saved = Some(saved),
@@ -195,7 +199,7 @@ impl StoreFollower {
         }
     }
 
-    /// Reads the store on the first node that answers.
+    /// Reads the store on the first node that answers: one whose timeline is not known only if no other does.
     async fn poll(&mut self) {
         let trust = self.status.trusted();
         if trust != self.trust {
@@ -204,27 +208,28 @@ impl StoreFollower {
             self.floors.ask_again();
             self.trust = trust;
         }
-        for (status, is_current) in self.nodes.by_preference() {
-            match self.poll_node(&status, is_current).await {
-                Ok(true) => return self.presence.answered(),
+        for node in self.nodes.by_preference() {
+            match self.poll_node(&node).await {
+                Ok(true) => return self.presence.answered(node.timeline.is_some()),
                 Ok(false) => {}
                 Err(error) => self.presence.failed(&error),
             }
         }
     }
 
-    async fn poll_node(
-        &mut self,
-        status: &NodeStatus,
-        is_current: bool,
-    ) -> Result<bool, StoreError> {
-        let Some(client) = self.nodes.client(status) else {
+    async fn poll_node(&mut self, node: &StoreNode) -> Result<bool, StoreError> {
+        let Some(client) = self.nodes.client(&node.status) else {
             return Ok(false);
         };
         // Rows whose timeline is not known never count as those of a newer one.
         let known = self.following.position().map_or(0, |it| it.timeline);
-        let timeline = self.nodes.timeline(status).map_or(known, |it| it.0);
-        let system = status.position.as_ref().map(|it| it.system.0);
+        let timeline = node.timeline.map_or(known, |it| it.0);
+        let is_placed = node.timeline.is_some();
+        let rows = RowsOf {
+            timeline,
+            is_placed,
+        };
+        let system = node.status.position.as_ref().map(|it| it.system.0);
         self.follow_database(system);
         let asked = (&*client, timeline);
         let polled = self
@@ -234,7 +239,7 @@ impl StoreFollower {
         let shown = polled.finished.into_iter().chain(polled.above_floor);
         let shown: Vec<_> = shown.collect();
         for head in &polled.revisions {
-            let of = (head, timeline, &*shown);
+            let of = (head, rows, &*shown);
             self.bodies.look(&client, of, &self.trust).await?;
         }
         let open = polled.open.as_ref().map_or(0, |it| it.revision);
@@ -248,7 +253,7 @@ impl StoreFollower {
         let view = StoreView {
             system,
             timeline,
-            is_current,
+            is_current: node.is_current,
             newest: polled.newest,
             open: polled.open,
             ended: polled.ended.as_deref().and_then(RolloutOutcome::of),
@@ -273,6 +278,7 @@ impl StoreFollower {
             self.following.forget();
             self.bodies = Bodies::default();
             (self.saved, self.floors) = (None, Floors::default());
+            self.is_unsaved = false;
         }
         self.system = system.or(self.system);
     }
@@ -302,11 +308,12 @@ impl StoreFollower {
         self.save(view.system, is_moved);
     }
 
-    /// Has the state file replaced if it would say something else.
+    /// Has the state file replaced if it would say something else, and the rows are known to be of the same database.
     fn save(&mut self, system: Option<u64>, is_moved: bool) {
         let floor = self.bodies.floor();
-        let is_raised = self.floors.save(floor);
-        let (Some(position), true) = (self.following.position(), is_moved || is_raised) else {
+        self.is_unsaved |= self.floors.save(floor) || is_moved;
+        let is_due = self.is_unsaved && (system.is_some() || self.system.is_none());
+        let (Some(position), true) = (self.following.position(), is_due) else {
             return;
         };
         let revision = self.following.in_force().unwrap_or_default();
@@ -317,6 +324,7 @@ impl StoreFollower {
             let at = (system, position, started);
             let state = SavedState::of(at, (stored, floor), &self.trust.fleet);
             self.state.save(state);
+            self.is_unsaved = false;
         }
     }
 
@@ -344,10 +352,17 @@ impl StoreFollower {
         let arms = counters.map(|it| it.report()).unwrap_or_default();
         let by = (self.gateway.as_str(), self.region.as_str());
         let open = self.following.open_rollout();
-        match (is_pinned, self.suspects_itself()) {
-            (true, _) => Reported::pinned(by, posture),
-            (false, false) => Reported::of(by, posture, open, arms),
-            (false, true) => Reported::of(by, posture, open, arms).in_doubt(),
+        if is_pinned {
+            return Reported::pinned(by, posture);
+        }
+        let said = Reported::of(by, posture, open, arms);
+        let said = match self.presence.is_unplaced() {
+            true => said.unplaced(),
+            false => said,
+        };
+        match self.suspects_itself() {
+            true => said.in_doubt(),
+            false => said,
         }
     }
 }

@@ -77,6 +77,14 @@ impl Reported {
         self
     }
 
+    /// The same of a gateway that cannot tell whether what it reads is as it is since the last promotion: it confirms
+    /// nothing.
+    pub(super) fn unplaced(mut self) -> Self {
+        let refused = &mut self.row.refused;
+        refused.get_or_insert_with(|| "timeline".to_owned());
+        self
+    }
+
     /// What a gateway says that has a policy file.
     pub(super) fn pinned(by: (&str, &str), posture: &Posture) -> Self {
         let said = Self::of(by, posture, None, ArmReport::default());
@@ -183,6 +191,24 @@ mod tests {
         let lapsed = in_doubt(GatewayState::Lapsed, None);
         assert_eq!(lapsed.as_deref(), Some("lapsed"));
         assert_eq!(in_doubt(GatewayState::Applied, None), None);
+    }
+
+    #[test]
+    fn a_gateway_that_cannot_place_what_it_reads_says_so_unless_it_has_a_graver_reason() {
+        let unplaced = |refused| {
+            let posture = Posture {
+                in_force: Some(1),
+                rollout: 1,
+                trial: None,
+                state: GatewayState::InForce,
+                refused,
+            };
+            let by = ("gateway", "region");
+            let said = Reported::of(by, &posture, None, ArmReport::default());
+            said.unplaced().row.refused
+        };
+        assert_eq!(unplaced(None).as_deref(), Some("timeline"));
+        assert_eq!(unplaced(Some("floor")).as_deref(), Some("floor"));
     }
 
     #[test]

@@ -13,6 +13,10 @@ const LOOK: Duration = Duration::from_secs(30);
 /// How often it is logged that the store was never read.
 const TELL: Duration = Duration::from_mins(1);
 
+/// For how long rows may count as those of the timeline of what is in force before that is logged: at the start of a
+/// gateway, until the primary was seen.
+const UNPLACED: Duration = Duration::from_secs(10);
+
 /// What is known of the store as a whole.
 #[derive(Default)]
 pub(super) struct StorePresence {
@@ -22,6 +26,9 @@ pub(super) struct StorePresence {
     absent: bool,
     complained: bool,
     told_unread: Option<Instant>,
+    /// Since when the timeline of the rows that are read is not known.
+    unplaced: Option<Instant>,
+    told_unplaced: bool,
 }
 
 impl StorePresence {
@@ -32,8 +39,8 @@ impl StorePresence {
         {
             return there;
         }
-        for (status, _) in nodes.by_preference() {
-            let Some(client) = nodes.client(&status) else {
+        for node in nodes.by_preference() {
+            let Some(client) = nodes.client(&node.status) else {
                 continue;
             };
             match statement::exists(&client).await {
@@ -53,9 +60,25 @@ impl StorePresence {
         self.absent
     }
 
-    /// Records that the store was read.
-    pub(super) fn answered(&mut self) {
+    /// Records that the store was read, and whether on a node whose timeline is known; logs once if it is not for long.
+    pub(super) fn answered(&mut self, is_placed: bool) {
         self.complained = false;
+        if is_placed {
+            (self.unplaced, self.told_unplaced) = (None, false);
+            return;
+        }
+        self.unplaced.get_or_insert_with(Instant::now);
+        if self.is_unplaced() && !std::mem::replace(&mut self.told_unplaced, true) {
+            tracing::warn!(
+                "the policy store is read on a replica whose timeline is unknown, and the primary does not answer: a \
+                 rollout that a promotion has lost stays in force until it does"
+            );
+        }
+    }
+
+    /// Whether the store was read for long on nodes only of which the timeline is not known.
+    pub(super) fn is_unplaced(&self) -> bool {
+        self.unplaced.is_some_and(|at| at.elapsed() >= UNPLACED)
     }
 
     /// Records that the store could not be read, and logs it once until it can. What the role may not do,
@@ -77,5 +100,24 @@ impl StorePresence {
                 "the policy store was not read yet: requests are served here and not handed on"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn rows_whose_timeline_is_unknown_for_long_are_told_of_until_it_is_known() {
+        let mut presence = StorePresence::default();
+        presence.answered(false);
+        assert!(!presence.is_unplaced() && !presence.told_unplaced);
+        advance(UNPLACED).await;
+        presence.answered(false);
+        assert!(presence.is_unplaced() && presence.told_unplaced);
+        presence.answered(true);
+        assert!(!presence.is_unplaced() && !presence.told_unplaced);
     }
 }

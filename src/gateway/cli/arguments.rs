@@ -223,6 +223,9 @@ pub(super) enum PolicyCommand {
         check: bool,
         /// The policy file.
         file: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Print what a policy says, with groups resolved and defaults filled in.
     Show {
@@ -305,6 +308,9 @@ pub(super) enum PolicyCommand {
         /// The policy file (TIDEGATE_TRAFFIC_POLICY).
         #[arg(long)]
         policy: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -319,9 +325,10 @@ impl PolicyCommand {
     /// Whether standard output has JSON and nothing else.
     pub(super) fn json(&self) -> bool {
         match self {
-            Self::Fmt { .. } | Self::Replay { .. } => false,
             Self::Check { json, .. }
             | Self::Test { json, .. }
+            | Self::Fmt { json, .. }
+            | Self::Replay { json, .. }
             | Self::Show { json, .. }
             | Self::List { json }
             | Self::Diff { json, .. }

@@ -189,6 +189,20 @@ async fn a_rollout_of_what_is_in_force_is_told_of_an_open_one_and_waits_for_the_
     for gateway in status["gateways"].as_array().unwrap() {
         assert_eq!(gateway["revision"], 2, "{status}");
     }
+    let line = scene.done(&["rollout", "2", "--json"]).await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let mut keys: Vec<_> = line.as_object().unwrap().keys().collect();
+    keys.sort();
+    let documented = [
+        "at", "changed", "decided", "exposed", "new", "old", "reason", "region", "revision",
+        "rollout", "share", "stage", "state",
+    ];
+    assert_eq!(keys, documented, "{line}");
+    assert_eq!(line["rollout"], status["in_force"]["rollout"], "{line}");
+    assert_eq!(
+        (&line["state"], &line["share"]),
+        (&"done".into(), &1.0_f64.into())
+    );
 }
 
 /// What a terminal obeys, in all that others may have written.

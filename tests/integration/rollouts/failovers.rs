@@ -4,10 +4,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tidegate::testkit::{DelayProxy, GatewayProcess, PostgresServer, until};
+use tidegate_rollout::SavedPolicy;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::kit::{EU, LOCAL, Leader, Scene, TO_US, US, in_force, metric};
+use super::restarts::text;
 use crate::world::DEADLINE;
 
 /// A line to a server.
@@ -56,6 +58,83 @@ async fn after_a_promotion_that_has_lost_the_newest_rollout_all_go_back_to_what_
         assert_eq!(metric(gateway, series).await, 1.0, "{}", gateway.log());
     }
     scene.put_in_force("2").await;
+}
+
+/// A role that sees where replicas are, and not where timelines branched.
+const ROLE: &str = "
+    create role gateway login password 'keep-me-out-of-logs' in role pg_read_all_stats;
+    grant usage on schema tidegate to gateway;
+    grant select on all tables in schema tidegate to gateway;
+    grant insert, update, delete on tidegate.traffic_gateway to gateway";
+
+#[tokio::test]
+async fn without_the_right_to_read_files_a_lost_revision_is_left_and_its_number_can_be_given_again()
+{
+    let mut scene = Scene::prepared(2).await;
+    scene.cluster.primary.execute(ROLE).await.unwrap();
+    let line = line(&scene.cluster.primary).await;
+    let url = scene.cluster.primary.url_at(line.address());
+    // One gateway runs all the time, the other one is away during the failover.
+    let names = ["kept", "restarted"];
+    for name in names {
+        std::fs::create_dir(scene.folder.path().join(name)).unwrap();
+    }
+    let state_dir = |scene: &Scene, name: &str| scene.folder.path().join(name);
+    let command = |scene: &Scene, name: &str| {
+        let state_dir = state_dir(scene, name);
+        let more = format!("[fleet]\nstate_dir = \"{}\"\n", state_dir.display());
+        let local = scene.cluster.replicas[0].url();
+        scene
+            .command(EU, &more)
+            .env("DATABASE_URL", url.replace("tidegate:", "gateway:"))
+            .env(
+                "DATABASE_READ_REPLICA_URL",
+                local.replace("tidegate:", "gateway:"),
+            )
+    };
+    scene.push(LOCAL).await;
+    scene.cluster.wait_for_replicas().await.unwrap();
+    for name in names {
+        let command = command(&scene, name);
+        scene.start_gateway(command).await;
+    }
+    scene.put_in_force("1").await;
+    scene.cluster.wait_for_replicas().await.unwrap();
+
+    // The gateways' replica is cut first: it can follow the other one.
+    for replica in &scene.cluster.replicas {
+        replica.cut_stream().await.unwrap();
+    }
+    assert_eq!(scene.push(TO_US).await, "2");
+    scene.put_in_force("2").await;
+    let file = state_dir(&scene, "restarted").join("traffic-policy.json");
+    until("the lost revision is saved", DEADLINE, async || {
+        let read = SavedPolicy::read(&std::fs::read_to_string(&file)?, "default")?;
+        Ok((read.revision == 2).then_some(()))
+    })
+    .await
+    .unwrap();
+    drop(scene.gateways.pop());
+    scene.cluster.primary.kill().await.unwrap();
+    scene.cluster.promote_replica(1).await.unwrap();
+    let replica = &scene.cluster.replicas[0];
+    replica.stream_from(&scene.cluster.primary).await.unwrap();
+    let follows = "(select received_tli > 1 from pg_stat_wal_receiver)";
+    replica.wait_until(follows).await.unwrap();
+    line.set_target(scene.cluster.primary.address());
+    scene.until_revision("1", 2 * DEADLINE).await;
+
+    let again = format!("# again\n{TO_US}");
+    assert_eq!(scene.push(&again).await, "2");
+    let command = command(&scene, "restarted");
+    scene.start_gateway(command).await;
+    scene.until_revision("1", 2 * DEADLINE).await;
+    scene.put_in_force("2").await;
+    for gateway in &scene.gateways {
+        assert_eq!(text(gateway).await, again);
+        let changed = "tidegate_traffic_revision_refused_total{reason=\"changed\"}";
+        assert_eq!(metric(gateway, changed).await, 0.0, "{}", gateway.log());
+    }
 }
 
 #[tokio::test]

@@ -169,6 +169,9 @@ async fn fmt_rewrites_a_file_once_and_keeps_its_comments() {
     let policy = Policy::new(&POLICY.replace("\n  ", "  ").replace('\n', "\r\n"));
     let outcome = policy.run(&["fmt", "--check"]).await;
     assert_eq!(outcome.code, 1, "{outcome:?}");
+    let changed = "{\"changed\":true,\"file\":\"FILE\"}\n";
+    let outcome = policy.run(&["fmt", "--check", "--json"]).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (1, changed));
     let outcome = policy.run(&["fmt"]).await;
     assert_eq!(
         (
@@ -180,6 +183,9 @@ async fn fmt_rewrites_a_file_once_and_keeps_its_comments() {
     );
     assert_eq!(policy.text(), POLICY);
     assert_eq!(policy.run(&["fmt", "--check"]).await.code, 0);
+    let outcome = policy.run(&["fmt", "--json"]).await;
+    let same = changed.replace("true", "false");
+    assert_eq!((outcome.code, outcome.stdout), (0, same));
     let broken = Policy::new("policy p {");
     assert_eq!(broken.run(&["fmt"]).await.code, 2);
     assert_eq!(broken.text(), "policy p {");
@@ -514,6 +520,20 @@ async fn replay_prints_what_another_policy_decides_differently() {
             .stdout
             .ends_with("3 receipts: 3 differ, 0 not judged\n")
     );
+    let json = ["replay", receipts, "--json", "--policy"];
+    let outcome = other.run(&json).await;
+    assert_eq!(outcome.code, 1);
+    let shown: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let first = &shown["differences"][0];
+    assert_eq!(
+        (&shown["receipts"], &shown["differ"]),
+        (&3.into(), &3.into())
+    );
+    assert_eq!(
+        (&first["line"], &first["was"]["policy"]),
+        (&1.into(), &"accounts".into())
+    );
+    assert_eq!(first["is"]["region"], "us-east-1", "{shown}");
     std::fs::write(receipts, receipt(TWO) + "{\n").unwrap();
     let outcome = policy.run(&replay).await;
     assert_eq!(outcome.code, 2);
@@ -543,6 +563,11 @@ async fn replay_judges_nothing_that_a_receipt_does_not_tell() {
     let expected = "1: not judged: its header x-new is not recorded\n\
                     1 receipts: 0 differ, 1 not judged\n";
     assert_eq!((outcome.code, outcome.stdout.as_str()), (0, expected));
+    let json = ["replay", receipts, "--json", "--policy"];
+    let outcome = policy.run(&json).await;
+    let shown: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(shown["not_judged"], 1, "{shown}");
+    assert_eq!(shown["not_recorded"][0]["field"], "header x-new", "{shown}");
 }
 
 #[tokio::test]

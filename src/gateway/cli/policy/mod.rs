@@ -41,7 +41,7 @@ async fn run(command: PolicyCommand, environment: &Environment) -> Result<(), Ex
     match command {
         PolicyCommand::Check { file, json } => check(&file, json),
         PolicyCommand::Test { file, json } => test(&file, json),
-        PolicyCommand::Fmt { check, file } => fmt(&file, check),
+        PolicyCommand::Fmt { check, file, json } => fmt(&file, check, json),
         PolicyCommand::Show { json, text, policy } => {
             store::show(environment, &policy, (json, text)).await
         }
@@ -62,9 +62,13 @@ async fn run(command: PolicyCommand, environment: &Environment) -> Result<(), Ex
             };
             explain::explain(&command, &plan, &fleet_peers(environment)?)
         }
-        PolicyCommand::Replay { receipts, policy } => {
+        PolicyCommand::Replay {
+            receipts,
+            policy,
+            json,
+        } => {
             let file = policy_file(policy.as_deref(), environment)?;
-            replay::replay(&receipts, &file)
+            replay::replay(&receipts, &file, json)
         }
     }
 }
@@ -115,20 +119,24 @@ fn test(file: &str, json: bool) -> Result<(), Exit> {
     }
 }
 
-fn fmt(file: &str, check: bool) -> Result<(), Exit> {
+fn fmt(file: &str, check: bool, json: bool) -> Result<(), Exit> {
     let bytes = read(file)?;
     let source = Source::new(file, &bytes);
     let mut diagnostics = Diagnostics::default();
     let parsed = parse(&source, &mut diagnostics);
     refuse(&diagnostics, &source)?;
     let text = format(&parsed, &source);
-    if text.as_bytes() == bytes {
-        return Ok(());
+    let changed = text.as_bytes() != bytes;
+    if changed && !check {
+        std::fs::write(file, text)
+            .map_err(|error| Exit::failed(format_args!("{file}: {error}")))?;
     }
-    if check {
-        return Err(Exit::failed(format_args!(
+    print_either(json, &json!({ "file": file, "changed": changed }), "")?;
+    match changed && check {
+        true => Err(Exit::failed(format_args!(
             "{file}: is not in the normal form: `tidegate policy fmt` rewrites it"
-        )));
+        ))
+        .shown_in_json()),
+        false => Ok(()),
     }
-    std::fs::write(file, text).map_err(|error| Exit::failed(format_args!("{file}: {error}")))
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use tidegate_model::{Environment, printable};
-use tidegate_rollout::{ArmCounts, Course, GatewayReport, StopReason};
+use tidegate_rollout::{ArmCounts, Course, GatewayReport, RolloutStage, StopReason, Told};
 use tidegate_traffic::plan::Plan;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -88,10 +88,16 @@ async fn is_in_force(store: &StoreSession, known: InForceRow, json: bool) -> Res
     if let Followed::RolledBack(later) = all_follow(store, known).await? {
         return Err(taken_back(revision, &later));
     }
-    let reason = "it is in force already";
-    let done = json!({ "revision": revision, "state": "done", "reason": reason });
+    let done = LeadEvent {
+        stage: RolloutStage::Share,
+        region: None,
+        share: 10_000,
+        state: "done",
+        told: Told::default(),
+        reason: Some("it is in force already".to_owned()),
+    };
     let text = format!("revision {revision} is in force already\n");
-    print_either(json, &done, &text)
+    print_either(json, &json_line((known.rollout, revision), &done), &text)
 }
 
 async fn end(
