@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::by_name::ByName;
 use super::provider::Provider;
 
 /// Longest credentials that are read, as text.
@@ -88,7 +89,7 @@ impl fmt::Debug for BucketCredentials {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Given {
-    Account(ServiceAccount),
+    Account(ByName<ServiceAccount>),
     #[serde(rename_all = "camelCase")]
     Key {
         access_key_id: String,
@@ -103,7 +104,9 @@ impl BucketCredentials {
     /// Says what is expected, and nothing of the text.
     pub fn read(text: &str) -> Result<Self, &'static str> {
         match serde_json::from_str(text) {
-            Ok(Given::Account(service_account)) => Ok(Self::ServiceAccount { service_account }),
+            Ok(Given::Account(ByName(service_account))) => {
+                Ok(Self::ServiceAccount { service_account })
+            }
             Ok(Given::Key { access_key_id, .. }) if !is_key_id(&access_key_id) => {
                 Err(KEY_ID_EXPECTED)
             }
@@ -190,6 +193,7 @@ mod tests {
             account
         );
         assert!(!format!("{account:?}").contains("secret"));
+        assert!(BucketCredentials::read(r#"["a@b", "1", "secret"]"#).is_err());
     }
 
     #[test]

@@ -135,6 +135,7 @@ async fn a_field_of_a_bucket_that_cannot_be_used_is_named_and_no_row_is_made() {
         ("quota", json!("1TiB")),
         ("priceOut", json!(-0.1)),
         ("role", json!("process")),
+        ("serviceAccount", json!(["a@b", "1", "hidden-value"])),
         ("writes", json!(true)),
         ("id", json!("mine")),
         ("public_only", json!(false)),
@@ -166,6 +167,8 @@ async fn a_field_of_a_repository_or_a_key_that_cannot_be_used_is_named_and_no_ro
         ("readSlo", json!(50)),
         ("readSlo", json!("0s")),
         ("rules", json!([{"prefix": "a", "write": "credit", "x": 1}])),
+        ("rules", json!([["a", "credit", []]])),
+        ("mirror", json!(["bucket-1", "1h", "7d", 0.5, true])),
         ("rules", json!([{"prefix": "a\u{0}", "write": "credit"}])),
         (
             "rules",
@@ -209,6 +212,10 @@ async fn bodies_and_paths_that_are_no_request_get_4xx() {
         ("", 400),
         ("null", 400),
         ("[]", 400),
+        (
+            "[\"listed\", [\"bucket-0\"], \"credit\", \"fastest\", \"strong\", false, null, null, []]",
+            400,
+        ),
         ("{\"name\": \"a\", \"name\": \"b\"}", 400),
         ("{\"name\": \"\\ud800\"}", 400),
         ("{}{}", 400),
