@@ -126,6 +126,7 @@ async fn a_field_of_a_bucket_that_cannot_be_used_is_named_and_no_row_is_made() {
         ("secretAccessKey", json!({"hidden-value": "hidden-value"})),
         ("secretAccessKey", json!(null)),
         ("secretAccessKey", json!("")),
+        ("secretAccessKey", json!("hidden-value\u{0}")),
         ("softCap", json!("80%")),
         ("softCap", json!(1.5)),
         ("softCap", json!(-1)),
@@ -146,6 +147,44 @@ async fn a_field_of_a_bucket_that_cannot_be_used_is_named_and_no_row_is_made() {
             field => field,
         };
         refused(&api, "/bucket", &bucket_with(field, value), named).await;
+    }
+    no_row_was_made(&api).await;
+}
+
+#[tokio::test]
+async fn what_does_not_open_a_bucket_is_named() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let api = ApiClient::of(&world.gateways[0]).await;
+    let account =
+        json!({"client_email": "a@b", "private_key_id": "1", "private_key": "hidden-value"});
+    for (provider, url, field, value, said) in [
+        (
+            "gcp",
+            "gs://data",
+            "serviceAccount",
+            account,
+            "expected a private_key in PEM",
+        ),
+        (
+            "aws",
+            "s3://data",
+            "role",
+            json!("arn:aws:iam::123456789012:role/a"),
+            "AWS_WEB_IDENTITY_TOKEN_FILE is not set",
+        ),
+        (
+            "aws",
+            "s3://data",
+            "role",
+            json!("arn:"),
+            "the ARN of a role",
+        ),
+    ] {
+        let mut bucket =
+            json!({"name": "hostile", "provider": provider, "region": "here", "url": url});
+        bucket[field] = value;
+        refused(&api, "/bucket", &bucket, &format!("{field}: ")).await;
+        refused(&api, "/bucket", &bucket, said).await;
     }
     no_row_was_made(&api).await;
 }
@@ -282,7 +321,7 @@ async fn an_endpoint_that_is_not_public_is_refused_and_never_connected_to() {
             bucket["provider"] = json!("file");
             bucket
         },
-        "",
+        "credentials: file takes none",
     )
     .await;
 
