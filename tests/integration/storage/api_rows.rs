@@ -120,8 +120,8 @@ const BREAKING: [&str; 3] = [
      where r.id = k.repository and r.name = 'third-data'",
 ];
 
-#[tokio::test]
-async fn a_row_that_cannot_be_opened_is_shown_with_an_error_and_holds_no_other_up() {
+/// A world with a row of each kind that cannot be opened.
+async fn broken() -> (StorageWorld, ApiClient) {
     let world = StorageWorld::start(&[], &[]).await;
     let api = ApiClient::of(&world.gateways[0]).await;
     for name in ["other-data", "third-data"] {
@@ -134,10 +134,18 @@ async fn a_row_that_cannot_be_opened_is_shown_with_an_error_and_holds_no_other_u
     for sql in BREAKING {
         world.cluster.primary.execute(sql).await.unwrap();
     }
-    let errors = |answer: &Value| {
-        let all = answer["data"].as_array().unwrap().iter();
-        all.filter(|it| it["error"].is_string()).count()
-    };
+    (world, api)
+}
+
+/// How many rows of a list have an error.
+fn errors(answer: &Value) -> usize {
+    let all = answer["data"].as_array().unwrap().iter();
+    all.filter(|it| it["error"].is_string()).count()
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_opened_is_shown_with_an_error_and_holds_no_other_up() {
+    let (world, api) = broken().await;
     let buckets = api.get("/bucket").await;
     assert_eq!((&buckets["total"], errors(&buckets)), (&json!(2), 1));
     let repositories = api.get("/repo").await;
@@ -176,6 +184,27 @@ async fn a_row_that_cannot_be_opened_is_shown_with_an_error_and_holds_no_other_u
         .send(Method::PATCH, "/repo/other-data", Some("{}"))
         .await;
     assert_eq!(refused.0, 400, "{}", refused.1);
+}
+
+/// Runs a command that fails; returns what it says.
+async fn failed(world: &StorageWorld, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = storage_command(&world.cluster, arguments).output().await;
+    let output = output.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{said}");
+    (output.status.code(), said)
+}
+
+#[tokio::test]
+async fn commands_name_what_cannot_be_opened_and_each_row_can_be_mended() {
+    let (world, api) = broken().await;
+    let (code, said) = failed(&world, &["rewrap"]).await;
+    let all = said.contains("bucket bucket-1") && said.contains("key ");
+    assert!(code == Some(1) && all, "{said}");
+    // It may be the one that is mirrored to the bucket.
+    let (_, said) = failed(&world, &["drain", "bucket-0"]).await;
+    assert!(said.contains("other-data"), "{said}");
+    let keys = api.get("/repo/third-data/apikey").await;
     let id = keys["data"][0]["id"].as_str().unwrap();
     for rotate in [r#"{"rotate": "begin"}"#, r#"{"rotate": "finish"}"#] {
         let path = format!("/repo/third-data/apikey/{id}");
@@ -184,19 +213,18 @@ async fn a_row_that_cannot_be_opened_is_shown_with_an_error_and_holds_no_other_u
         assert_eq!(status, 400, "{detail}");
         assert!(detail.contains("make another one"), "{detail}");
     }
-    let rewrapped = storage_command(&world.cluster, &["rewrap"])
-        .output()
-        .await
-        .unwrap();
-    let said = String::from_utf8(rewrapped.stderr).unwrap();
-    assert_eq!(rewrapped.status.code(), Some(1));
-    assert!(
-        said.contains("bucket bucket-1") && said.contains("key "),
-        "{said}"
-    );
-    // New credentials mend a bucket; a key and a repository can be removed.
+    world.storage(&["key", "remove", id]).await;
     world.storage(&["bucket", "credentials", "bucket-1"]).await;
     assert_eq!(errors(&api.get("/bucket").await), 0);
-    world.storage(&["key", "remove", id]).await;
+    let defaults = "update tidegate.storage_repository set policy = '{}', revision = revision + 1 \
+         where name = 'other-data'";
+    world.cluster.primary.execute(defaults).await.unwrap();
+    let nearest = json!({"write": "nearest"});
+    let mended = api
+        .change(Method::PATCH, "/repo/other-data", &nearest)
+        .await;
+    assert_eq!(mended["write"], "nearest");
+    assert_eq!(errors(&api.get("/repo").await), 0);
+    world.storage(&["rewrap"]).await;
     world.storage(&["repository", "remove", "other-data"]).await;
 }
