@@ -173,13 +173,15 @@ impl Registry<'_> {
     /// Removes a repository without objects, and its keys; by its name or its id.
     ///
     /// # Errors
-    /// If there is none, or it has objects.
+    /// If there is none, it has objects, or others were made with its keys.
     pub async fn remove_repository(&self, name: &str) -> Result<(), StorageError> {
         let repository = self.repository(name).await?;
         let sql = "select 1 from tidegate.storage_repository \
              where id = $1 and tidegate.storage_remove_repository(id)";
         let removed = self.one("repository", &repository.id, sql).await;
-        in_use(removed, || format!("the repository `{name}` has objects"))
+        in_use(removed, || {
+            format!("the repository `{name}` has objects, or others were made with its keys")
+        })
     }
 
     /// Returns all repositories, also those whose policy cannot be read.
