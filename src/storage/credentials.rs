@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::by_name::ByName;
 use super::provider::Provider;
 
 /// Longest credentials that are read, as text.
@@ -12,9 +13,13 @@ pub const CREDENTIALS_BYTES_MAX: usize = 64 << 10;
 const KEY_ID_BYTES_MAX: usize = 256;
 /// The longest ARN.
 const ARN_BYTES_MAX: usize = 2_048;
+/// The digits of an account of AWS.
+const ACCOUNT_DIGITS: usize = 12;
+/// The longest name of a role.
+const ROLE_BYTES_MAX: usize = 64;
 /// What an id that cannot be used is answered with.
 const KEY_ID_EXPECTED: &str = "accessKeyId: expected 1 to 256 visible characters of ASCII";
-const SECRET_EXPECTED: &str = "secretAccessKey: expected a secret";
+const SECRET_EXPECTED: &str = "secretAccessKey: expected a secret without control characters";
 
 /// What opens a bucket.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +70,7 @@ impl Role {
     /// Says what is expected.
     pub fn assumed(arn: &str) -> Result<Self, &'static str> {
         let is_plain = arn.len() <= ARN_BYTES_MAX && arn.bytes().all(|it| it.is_ascii_graphic());
-        match is_plain && arn.starts_with("arn:") {
+        match is_plain && is_role(arn) {
             true => Ok(Self::Assumed(arn.to_owned())),
             false => Err("expected the ARN of a role, such as arn:aws:iam::123456789012:role/NAME"),
         }
@@ -88,7 +93,7 @@ impl fmt::Debug for BucketCredentials {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Given {
-    Account(ServiceAccount),
+    Account(ByName<ServiceAccount>),
     #[serde(rename_all = "camelCase")]
     Key {
         access_key_id: String,
@@ -103,13 +108,15 @@ impl BucketCredentials {
     /// Says what is expected, and nothing of the text.
     pub fn read(text: &str) -> Result<Self, &'static str> {
         match serde_json::from_str(text) {
-            Ok(Given::Account(service_account)) => Ok(Self::ServiceAccount { service_account }),
+            Ok(Given::Account(ByName(service_account))) => {
+                Ok(Self::ServiceAccount { service_account })
+            }
             Ok(Given::Key { access_key_id, .. }) if !is_key_id(&access_key_id) => {
                 Err(KEY_ID_EXPECTED)
             }
             Ok(Given::Key {
                 secret_access_key, ..
-            }) if secret_access_key.is_empty() => Err(SECRET_EXPECTED),
+            }) if !is_secret(&secret_access_key) => Err(SECRET_EXPECTED),
             Ok(Given::Key {
                 access_key_id,
                 secret_access_key,
@@ -136,7 +143,7 @@ impl BucketCredentials {
             if !is_key_id(access_key_id) {
                 return Err(KEY_ID_EXPECTED.to_owned());
             }
-            if secret_access_key.is_empty() {
+            if !is_secret(secret_access_key) {
                 return Err(SECRET_EXPECTED.to_owned());
             }
         }
@@ -169,6 +176,31 @@ fn is_key_id(text: &str) -> bool {
     (1..=KEY_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_graphic())
 }
 
+/// Whether a text can be a secret: no provider makes one with a line break or U+0000, which come from copying.
+fn is_secret(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+/// Whether a text is `arn:PARTITION:iam::ACCOUNT:role/NAME`, with any path before the name.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>
+fn is_role(arn: &str) -> bool {
+    let parts: Vec<_> = arn.splitn(6, ':').collect();
+    let ["arn", partition, "iam", "", account, role] = parts[..] else {
+        return false;
+    };
+    let in_partition = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte);
+    let name = role.strip_prefix("role/");
+    let name = name.and_then(|role| role.rsplit('/').next());
+    let name = name.unwrap_or_default();
+    (partition == "aws" || partition.starts_with("aws-"))
+        && partition.bytes().all(in_partition)
+        && account.len() == ACCOUNT_DIGITS
+        && account.bytes().all(|it| it.is_ascii_digit())
+        && (1..=ROLE_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(in_name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +222,7 @@ mod tests {
             account
         );
         assert!(!format!("{account:?}").contains("secret"));
+        assert!(BucketCredentials::read(r#"["a@b", "1", "secret"]"#).is_err());
     }
 
     #[test]
@@ -222,14 +255,47 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_and_a_role_without_an_arn_are_refused() {
-        let given = r#"{"accessKeyId": "id", "secretAccessKey": ""}"#;
-        assert_eq!(BucketCredentials::read(given), Err(SECRET_EXPECTED));
-        let stored: BucketCredentials = serde_json::from_str(given).unwrap();
-        assert_eq!(stored.suit(Provider::S3), Err(SECRET_EXPECTED.to_owned()));
-        let arn = "arn:aws:iam::1:role/a";
-        assert_eq!(Role::assumed(arn), Ok(Role::Assumed(arn.to_owned())));
-        for wrong in ["foo", "", "arn:a b", &format!("arn:{}", "x".repeat(2_048))] {
+    fn a_secret_that_is_none_is_refused() {
+        for secret in ["", "a\u{0}b", "secret\n", "\u{7f}"] {
+            let given = serde_json::json!({"accessKeyId": "id", "secretAccessKey": secret});
+            let read = BucketCredentials::read(&given.to_string());
+            assert_eq!(read, Err(SECRET_EXPECTED));
+            let stored: BucketCredentials = serde_json::from_value(given).unwrap();
+            assert_eq!(stored.suit(Provider::S3), Err(SECRET_EXPECTED.to_owned()));
+        }
+        let given = r#"{"accessKeyId": "id", "secretAccessKey": "a/b+c d\u00e9"}"#;
+        assert!(BucketCredentials::read(given).is_ok());
+    }
+
+    #[test]
+    fn a_role_has_the_arn_of_a_role() {
+        for arn in [
+            "arn:aws:iam::123456789012:role/a",
+            "arn:aws-us-gov:iam::123456789012:role/path/to/A+=,.@_-1",
+            "arn:aws-cn:iam::123456789012:role/!/a",
+        ] {
+            assert_eq!(Role::assumed(arn), Ok(Role::Assumed(arn.to_owned())));
+        }
+        let long = "x".repeat(2_048);
+        for wrong in [
+            "foo",
+            "",
+            "arn:",
+            "arn:a b",
+            &format!("arn:{long}"),
+            "arn:aws:iam::123456789012:role/",
+            "arn:aws:iam::123456789012:role/a/",
+            "arn:aws:iam::123456789012:role/a:b",
+            &format!("arn:aws:iam::123456789012:role/{}", "x".repeat(65)),
+            &format!("arn:aws:iam::123456789012:role/{long}/a"),
+            "arn:aws:iam::123456789012:user/a",
+            "arn:aws:iam::12345678901:role/a",
+            "arn:aws:iam::12345678901x:role/a",
+            "arn:aws:iam:eu-west-1:123456789012:role/a",
+            "arn:aws:sts::123456789012:assumed-role/a",
+            "arn:gcp:iam::123456789012:role/a",
+            "arn::iam::123456789012:role/a",
+        ] {
             assert!(Role::assumed(wrong).is_err(), "{wrong}");
         }
     }

@@ -3,6 +3,7 @@
 mod buckets;
 mod bucket_change;
 mod keys;
+mod members;
 mod repositories;
 mod sealed;
 

@@ -8,16 +8,15 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::envelope::{all, one};
-use super::input::{Input, present};
+use super::input::{Input, NoFields, present};
 use super::path::Named;
-use super::range::Nothing;
 use super::state::Api;
 use crate::http::Problem;
 use crate::storage::credentials::ServiceAccount;
 use crate::storage::endpoint::Reach;
 use crate::storage::registry::change_bucket;
 use crate::storage::{
-    BucketBackend, BucketChange, BucketCredentials, BucketRow, NewBucket, Provider, Role,
+    BucketBackend, BucketChange, BucketCredentials, BucketRow, ByName, NewBucket, Provider, Role,
     StorageError, bucket_as_json,
 };
 
@@ -25,7 +24,7 @@ use crate::storage::{
 struct Opening {
     access_key_id: Option<String>,
     secret_access_key: Option<String>,
-    service_account: Option<ServiceAccount>,
+    service_account: Option<ByName<ServiceAccount>>,
     role: Option<String>,
 }
 
@@ -39,7 +38,7 @@ pub(super) struct AddedBucket {
     url: String,
     access_key_id: Option<String>,
     secret_access_key: Option<String>,
-    service_account: Option<ServiceAccount>,
+    service_account: Option<ByName<ServiceAccount>>,
     role: Option<String>,
     soft_cap: Option<f64>,
     credit: Option<u64>,
@@ -53,7 +52,7 @@ pub(super) struct AddedBucket {
 pub(super) struct ChangedBucket {
     access_key_id: Option<String>,
     secret_access_key: Option<String>,
-    service_account: Option<ServiceAccount>,
+    service_account: Option<ByName<ServiceAccount>>,
     role: Option<String>,
     soft_cap: Option<f64>,
     #[serde(default, deserialize_with = "present")]
@@ -65,7 +64,7 @@ pub(super) struct ChangedBucket {
     writes: Option<bool>,
 }
 
-pub(super) async fn list(State(api): State<Api>, Nothing: Nothing) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     let buckets = api.store.registry().buckets().await?;
     let buckets: Vec<_> = buckets.iter().map(bucket_as_json).collect();
     Ok(Json(all(&buckets)))
@@ -74,7 +73,6 @@ pub(super) async fn list(State(api): State<Api>, Nothing: Nothing) -> Result<Jso
 pub(super) async fn show(
     State(api): State<Api>,
     Named([id]): Named<1>,
-    Nothing: Nothing,
 ) -> Result<Json<Value>, Problem> {
     let bucket = api.store.registry().bucket(&id).await?;
     Ok(Json(one(bucket_as_json(&bucket))))
@@ -150,6 +148,7 @@ pub(super) async fn change(
 pub(super) async fn remove(
     State(api): State<Api>,
     Named([id]): Named<1>,
+    NoFields {}: NoFields,
 ) -> Result<Json<Value>, Problem> {
     let registry = api.store.registry();
     let bucket = registry.bucket(&id).await?;
@@ -162,6 +161,7 @@ pub(super) async fn remove(
 pub(super) async fn validate(
     State(api): State<Api>,
     Named([id]): Named<1>,
+    NoFields {}: NoFields,
 ) -> Result<Json<Value>, Problem> {
     let bucket = api.store.registry().bucket(&id).await?;
     let backend = BucketBackend::new(&bucket, &api.store.settings.file_root)?;
@@ -212,7 +212,7 @@ impl Opening {
                     secret_access_key,
                 }))
             }
-            (None, None, Some(service_account), None) => {
+            (None, None, Some(ByName(service_account)), None) => {
                 Ok(Some(BucketCredentials::ServiceAccount { service_account }))
             }
             (None, None, None, Some(role)) => match &*role {

@@ -7,9 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::envelope::{all, one};
-use super::input::Input;
+use super::input::{Input, NoFields};
 use super::path::Named;
-use super::range::Nothing;
 use super::state::Api;
 use crate::http::Problem;
 use crate::storage::{KeyMode, StorageError};
@@ -42,7 +41,6 @@ enum Rotate {
 pub(super) async fn list(
     State(api): State<Api>,
     Named([repository]): Named<1>,
-    Nothing: Nothing,
 ) -> Result<Json<Value>, Problem> {
     let keys = api.keys().of(&repository).await?;
     Ok(Json(all(&keys)))
@@ -82,6 +80,7 @@ pub(super) async fn rotate(
 pub(super) async fn remove(
     State(api): State<Api>,
     Named([repository, key]): Named<2>,
+    NoFields {}: NoFields,
 ) -> Result<Json<Value>, Problem> {
     let id = id_of(&api, &repository, key).await?;
     api.keys().remove(&id).await?;

@@ -22,13 +22,14 @@ mod totals;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_extractor, from_fn_with_state};
 use axum::routing::{get, patch, post};
 
 use super::{Store, ThisGateway};
 use crate::auth::Verifier;
 use access::guard;
 use problem::{method_not_allowed, not_found};
+use range::Nothing;
 use state::Api;
 
 /// The service behind the listener of the API.
@@ -43,7 +44,7 @@ pub fn storage_api(
         this: Arc::clone(this),
         sizes: Arc::default(),
     };
-    Router::new()
+    let managed: Router<Api> = Router::new()
         .route("/bucket", get(buckets::list).post(buckets::add))
         .route(
             "/bucket/{id}",
@@ -65,11 +66,14 @@ pub fn storage_api(
             patch(keys::rotate).delete(keys::remove),
         )
         .route("/node", get(statistics::nodes))
+        .route_layer(from_extractor::<Nothing>());
+    Router::new()
         .route("/stats/nodes/minute", get(statistics::nodes_minute))
         .route("/stats/minute", get(statistics::minute))
         .route("/stats/daily", get(statistics::daily))
         .route("/repo/stats", get(totals::of_repositories))
         .route("/bucket/stats", get(totals::of_buckets))
+        .merge(managed)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(api.clone(), guard))

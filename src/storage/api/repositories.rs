@@ -7,13 +7,12 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, json};
 
 use super::envelope::{all, one};
-use super::input::{Input, present};
+use super::input::{Input, NoFields, present};
 use super::path::Named;
-use super::range::Nothing;
 use super::state::Api;
 use crate::http::Problem;
 use crate::storage::{
-    DefaultLevel, Mirror, ReadPolicy, RepositoryPolicy, RepositoryRow, Rule, WritePolicy,
+    ByName, DefaultLevel, Mirror, ReadPolicy, RepositoryPolicy, RepositoryRow, Rule, WritePolicy,
     read_slo_ms, repository_as_json,
 };
 
@@ -32,9 +31,9 @@ pub(super) struct AddedRepository {
     #[serde(default)]
     redirect: bool,
     read_slo: Option<Slo>,
-    mirror: Option<Mirror>,
+    mirror: Option<ByName<Mirror>>,
     #[serde(default)]
-    rules: Vec<Rule>,
+    rules: Vec<ByName<Rule>>,
 }
 
 /// What is to be changed of a repository. Its name stays: clients use it.
@@ -49,8 +48,8 @@ pub(super) struct ChangedRepository {
     #[serde(default, deserialize_with = "present")]
     read_slo: Option<Option<Slo>>,
     #[serde(default, deserialize_with = "present")]
-    mirror: Option<Option<Mirror>>,
-    rules: Option<Vec<Rule>>,
+    mirror: Option<Option<ByName<Mirror>>>,
+    rules: Option<Vec<ByName<Rule>>>,
 }
 
 impl ChangedRepository {
@@ -65,10 +64,10 @@ impl ChangedRepository {
             policy.read_slo_ms = slo.map(|Slo(milliseconds)| milliseconds);
         }
         if let Some(mirror) = &self.mirror {
-            policy.mirror.clone_from(mirror);
+            policy.mirror = mirror.clone().map(|ByName(mirror)| mirror);
         }
         if let Some(rules) = &self.rules {
-            policy.rules.clone_from(rules);
+            policy.rules = rules.iter().map(|ByName(rule)| rule.clone()).collect();
         }
         if let Some(buckets) = &self.buckets {
             row.members.clone_from(buckets);
@@ -87,7 +86,7 @@ impl<'de> Deserialize<'de> for Slo {
     }
 }
 
-pub(super) async fn list(State(api): State<Api>, Nothing: Nothing) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     let repositories = api.store.registry().repositories().await?;
     let repositories: Vec<_> = repositories.iter().map(repository_as_json).collect();
     Ok(Json(all(&repositories)))
@@ -96,7 +95,6 @@ pub(super) async fn list(State(api): State<Api>, Nothing: Nothing) -> Result<Jso
 pub(super) async fn show(
     State(api): State<Api>,
     Named([id]): Named<1>,
-    Nothing: Nothing,
 ) -> Result<Json<Value>, Problem> {
     let repository = api.store.registry().repository(&id).await?;
     Ok(Json(one(repository_as_json(&repository))))
@@ -112,8 +110,8 @@ pub(super) async fn add(
         consistency: added.consistency,
         redirect: added.redirect,
         read_slo_ms: added.read_slo.map(|Slo(milliseconds)| milliseconds),
-        mirror: added.mirror,
-        rules: added.rules,
+        mirror: added.mirror.map(|ByName(mirror)| mirror),
+        rules: added.rules.into_iter().map(|ByName(rule)| rule).collect(),
     };
     let registry = api.store.registry();
     let id = registry
@@ -139,6 +137,7 @@ pub(super) async fn change(
 pub(super) async fn remove(
     State(api): State<Api>,
     Named([id]): Named<1>,
+    NoFields {}: NoFields,
 ) -> Result<Json<Value>, Problem> {
     let registry = api.store.registry();
     let repository = registry.repository(&id).await?;

@@ -7,7 +7,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Uri};
 use tokio_postgres::types::Type;
 
-use super::range::{Nothing, Wanted};
+use super::range::Wanted;
 use super::state::Api;
 use crate::http::Problem;
 use crate::storage::StorageError;
@@ -57,7 +57,6 @@ const USE_DAY: &str = "select json_build_object('success', true, \
 
 pub(super) async fn nodes(
     State(api): State<Api>,
-    Nothing: Nothing,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

@@ -44,12 +44,12 @@ pub(super) fn open(
                 .with_container_name("credentials-only")
                 .with_http_connector(Unguarded)
                 .with_retry(no_retries());
-            let role = role.build().map_err(|error| unusable(&error))?;
+            let role = role.build().map_err(|error| unusable("role", &error))?;
             builder
                 .with_account(location.account())
                 .with_credentials(role.credentials().clone())
         }
     };
-    let store = builder.build().map_err(|error| unusable(&error))?;
+    let store = builder.build().map_err(|error| unusable("url", &error))?;
     Ok(Remote::of(store))
 }

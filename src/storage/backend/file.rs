@@ -9,7 +9,7 @@ use crate::storage::StorageError;
 /// Opens a directory below `file_root`, which links must not leave.
 pub(super) fn open(directory: &str, file_root: &str) -> Result<LocalFileSystem, StorageError> {
     if file_root.is_empty() {
-        let why = "`file` buckets need [storage] file_root";
+        let why = "url: `file` buckets need [storage] file_root";
         return Err(StorageError::Invalid(why.to_owned()));
     }
     // What else there is on this machine is nothing to tell.
@@ -18,12 +18,14 @@ pub(super) fn open(directory: &str, file_root: &str) -> Result<LocalFileSystem, 
         StorageError::Invalid(why.to_owned())
     };
     let root = Path::new(file_root).canonicalize();
-    let root = root.map_err(|error| StorageError::Invalid(format!("{file_root}: {error}")))?;
+    let root = root.map_err(|error| {
+        StorageError::Invalid(format!("url: [storage] file_root cannot be used: {error}"))
+    })?;
     let resolved = Path::new(directory).canonicalize().map_err(outside)?;
     if !resolved.starts_with(root) {
         return Err(outside(std::io::ErrorKind::NotFound.into()));
     }
     let store = LocalFileSystem::new_with_prefix(directory);
-    let store = store.map_err(|error| StorageError::Invalid(error.to_string()))?;
+    let store = store.map_err(|error| StorageError::Invalid(format!("url: {error}")))?;
     Ok(store.with_fsync(true))
 }

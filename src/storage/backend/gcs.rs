@@ -19,10 +19,14 @@ pub(super) fn open(
         .with_bucket_name(&location.bucket)
         .with_http_connector(connector.clone())
         .with_retry(no_retries());
-    let builder = match credentials {
+    let store = match credentials {
         BucketCredentials::ServiceAccount { service_account } => {
             let json = serde_json::to_string(service_account).unwrap_or_default();
-            builder.with_service_account_key(json)
+            let store = builder.with_service_account_key(json).build();
+            store.map_err(|_it_may_quote_the_key| {
+                let why = "serviceAccount: expected a private_key in PEM, as Google writes it";
+                StorageError::Invalid(why.to_owned())
+            })?
         }
         _ => {
             // What the process has. `object_store` reads the variables by itself that Google sets.
@@ -30,12 +34,13 @@ pub(super) fn open(
                 .with_bucket_name("credentials-only")
                 .with_http_connector(Unguarded)
                 .with_retry(no_retries());
-            let role = role.build().map_err(|error| unusable(&error))?;
-            builder
+            let role = role.build().map_err(|error| unusable("role", &error))?;
+            let builder = builder
                 .with_credentials(role.credentials().clone())
-                .with_signing_credentials(role.signing_credentials().clone())
+                .with_signing_credentials(role.signing_credentials().clone());
+            let store = builder.build();
+            store.map_err(|error| unusable("url", &error))?
         }
     };
-    let store = builder.build().map_err(|error| unusable(&error))?;
     Ok(Remote::of(store))
 }

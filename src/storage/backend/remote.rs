@@ -42,7 +42,8 @@ pub(super) fn no_retries() -> RetryConfig {
     }
 }
 
-/// What is declared cannot be used.
-pub(super) fn unusable(error: &object_store::Error) -> StorageError {
-    StorageError::Invalid(tidegate_model::error_chain::chain(error).to_string())
+/// What is declared in a field cannot be used.
+pub(super) fn unusable(field: &str, error: &object_store::Error) -> StorageError {
+    let why = tidegate_model::error_chain::chain(error);
+    StorageError::Invalid(format!("{field}: {why}"))
 }

@@ -38,11 +38,11 @@ pub(super) fn open(
             .with_secret_access_key(secret_access_key),
         BucketCredentials::Role { role } => builder.with_credentials(of_role(declared, role)?),
         BucketCredentials::ServiceAccount { .. } => {
-            let why = "a service account does not open a bucket of S3";
+            let why = "serviceAccount: it does not open a bucket of S3";
             return Err(StorageError::Invalid(why.to_owned()));
         }
     };
-    let store = builder.build().map_err(|error| unusable(&error))?;
+    let store = builder.build().map_err(|error| unusable("url", &error))?;
     Ok(Remote::of(store))
 }
 
@@ -56,11 +56,11 @@ fn of_role(declared: &NewBucket, role: &Role) -> Result<AwsCredentialProvider, S
     if let Role::Assumed(arn) = role {
         let token = AmazonS3ConfigKey::WebIdentityTokenFile;
         if builder.get_config_value(&token).is_none() {
-            let why = "a role can be assumed only with a web identity: AWS_WEB_IDENTITY_TOKEN_FILE is not set";
+            let why = "role: it can be assumed only with a web identity: AWS_WEB_IDENTITY_TOKEN_FILE is not set";
             return Err(StorageError::Invalid(why.to_owned()));
         }
         builder = builder.with_config(AmazonS3ConfigKey::RoleArn, arn);
     }
-    let store = builder.build().map_err(|error| unusable(&error))?;
+    let store = builder.build().map_err(|error| unusable("role", &error))?;
     Ok(store.credentials().clone())
 }

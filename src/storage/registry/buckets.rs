@@ -155,14 +155,14 @@ impl Registry<'_> {
         name: &str,
         sql: &str,
         values: Values<'_>,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Vec<Row>, StorageError> {
         match self.run(sql, values).await {
             Err(StorageError::Database(error))
                 if error.code() == Some(&SqlState::UNIQUE_VIOLATION) =>
             {
                 Err(StorageError::NameTaken(name.to_owned()))
             }
-            done => done.map(drop),
+            done => done,
         }
     }
 

@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::buckets::{Registry, new_id};
@@ -73,8 +74,15 @@ impl KeyRegistry<'_> {
             (&secret, Type::BYTEA),
             (&mode.as_str(), Type::TEXT),
         ];
-        self.0.run(sql, values).await?;
-        Ok(key)
+        match self.0.run(sql, values).await {
+            // It was removed after it was read.
+            Err(StorageError::Database(error))
+                if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION) =>
+            {
+                Err(StorageError::NotFound("repository", repository.name))
+            }
+            done => done.map(|_inserted| key),
+        }
     }
 
     /// Returns the keys of a repository, also those whose secrets cannot be opened.
@@ -93,7 +101,7 @@ impl KeyRegistry<'_> {
     /// for 24 hours.
     ///
     /// # Errors
-    /// If there is no such key, or it has two secrets already.
+    /// If there is no such key, its secrets cannot be opened, or it has two already.
     pub async fn rotate(&self, id: &str) -> Result<NewKey, StorageError> {
         let stored = self.key(id).await?;
         let is_rotated = || {
@@ -135,7 +143,7 @@ impl KeyRegistry<'_> {
     /// Ends the rotation of a key, by either of its ids: only its second secret holds.
     ///
     /// # Errors
-    /// If there is no such key, or it has one secret.
+    /// If there is no such key, its secrets cannot be opened, or it has one.
     pub async fn finish(&self, id: &str) -> Result<(), StorageError> {
         let stored = self.key(id).await?;
         let pair = &stored.pair;
@@ -188,8 +196,14 @@ impl KeyRegistry<'_> {
         let rows = self.0.run(&sql, &[(id_value, Type::TEXT)]).await?;
         let row = rows.first();
         let row = row.ok_or_else(|| StorageError::NotFound("key", id.to_owned()))?;
+        let unusable = |error: StorageError| match error {
+            StorageError::Sealed(why) => StorageError::Invalid(format!(
+                "the key `{id}` cannot be used: {why}: make another one"
+            )),
+            error => error,
+        };
         Ok(StoredKey {
-            pair: key_pair(self.0.keys, row)?,
+            pair: key_pair(self.0.keys, row).map_err(unusable)?,
             secret: row.try_get(2)?,
             next_secret: row.try_get(5)?,
         })

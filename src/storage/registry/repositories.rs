@@ -1,24 +1,15 @@
 //! Repositories as rows.
 
-use std::collections::HashSet;
-
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::buckets::{Registry, check_name, in_use, new_id};
+use super::members::{by_name, check_policy, used};
 use crate::storage::database::Values;
 use crate::storage::{RepositoryPolicy, StorageError};
 
 /// How often a change is made anew that somebody else was faster than.
 const CHANGES_MAX: usize = 8;
-/// Members of a repository at most.
-const MEMBERS_MAX: usize = 32;
-/// Rules of a repository at most: each is looked at by every write.
-const RULES_MAX: usize = 100;
-/// The longest key.
-const PREFIX_BYTES_MAX: usize = 1_024;
-/// Characters of an unknown name that are shown again.
-const NAME_SHOWN_MAX: usize = 64;
 
 pub(in crate::storage) const REPOSITORIES: &str = "select r.id, r.name, r.policy::text, \
      array(select b.name from tidegate.storage_member m join tidegate.storage_bucket b on b.id = m.bucket \
@@ -69,7 +60,7 @@ impl RepositoryRow {
 }
 
 impl Registry<'_> {
-    /// Adds a repository.
+    /// Adds a repository. Its buckets are given by their names or their ids.
     ///
     /// # Errors
     /// If the name is taken or not valid, or a member does not exist.
@@ -80,20 +71,31 @@ impl Registry<'_> {
         policy: &RepositoryPolicy,
     ) -> Result<String, StorageError> {
         check_name(name)?;
-        self.check_policy(members, policy).await?;
-        let (id, policy) = (new_id(), serde_json::to_string(policy).unwrap_or_default());
-        let sql = "with added as (insert into tidegate.storage_repository (id, name, policy) \
-             values ($1, $2, $3::jsonb)), members as (insert into tidegate.storage_member \
-             select $1, b.id, given.position from unnest($4) with ordinality given (name, position) \
-             join tidegate.storage_bucket b on b.name = given.name) \
-             insert into tidegate.storage_name (name, repository) values ($2, $1)";
+        let (members, policy) = self.checked(members, policy).await?;
+        let (mirror, used) = used(&members, &policy);
+        let (id, policy) = (new_id(), serde_json::to_string(&policy).unwrap_or_default());
+        // The buckets are locked: one that is removed meanwhile is not left out.
+        let sql = "with used as materialized (select id, name from tidegate.storage_bucket \
+             where name = any ($4) or name = $5 order by id for key share), \
+             whole as (select count(*) from used having count(*) = $6), \
+             added as (insert into tidegate.storage_repository (id, name, policy) \
+             select $1, $2, $3::jsonb from whole), members as (insert into tidegate.storage_member \
+             select $1, used.id, given.position from whole \
+             cross join unnest($4) with ordinality given (name, position) \
+             join used on used.name = given.name) \
+             insert into tidegate.storage_name (name, repository) select $2, $1 from whole returning 1";
         let values: Values<'_> = &[
             (&id, Type::TEXT),
             (&name, Type::TEXT),
             (&policy, Type::TEXT),
             (&members, Type::TEXT_ARRAY),
+            (&mirror, Type::TEXT),
+            (&used, Type::INT8),
         ];
-        self.add(name, sql, values).await?;
+        if self.add(name, sql, values).await?.is_empty() {
+            let why = "buckets: a member or the mirror was removed meanwhile";
+            return Err(StorageError::Invalid(why.to_owned()));
+        }
         Ok(id)
     }
 
@@ -112,7 +114,7 @@ impl Registry<'_> {
             let mut row = self.repository(name).await?;
             row.check()?;
             change(&mut row);
-            self.check_policy(&row.members, &row.policy).await?;
+            (row.members, row.policy) = self.checked(&row.members, &row.policy).await?;
             if self.replace(&row).await? {
                 return self.repository(&row.id).await;
             }
@@ -121,98 +123,65 @@ impl Registry<'_> {
         Err(StorageError::InUse(why))
     }
 
-    /// Replaces a repository. False if it has changed since it was read.
+    /// Replaces a repository. False if it has changed since it was read, or a bucket was removed.
     async fn replace(&self, changed: &RepositoryRow) -> Result<bool, StorageError> {
+        let (mirror, used) = used(&changed.members, &changed.policy);
         let policy = serde_json::to_string(&changed.policy).unwrap_or_default();
         // A write reads the policy under a lock that an update alone would not wait for. What could not be
         // moved to the members before may be moved now.
         let sql = "with locked as materialized (select id from tidegate.storage_repository \
              where id = $1 and revision = $4 for update), \
+             used as materialized (select id, name from tidegate.storage_bucket \
+             where name = any ($3) or name = $5 order by id for key share), \
+             whole as (select id from locked where (select count(*) from used) = $6), \
              changed as (update tidegate.storage_repository r set policy = $2::jsonb, revision = $4 + 1 \
-             from locked where r.id = locked.id), \
-             members as (select locked.id as repository, b.id, given.position from locked \
+             from whole where r.id = whole.id), \
+             members as (select whole.id as repository, used.id, given.position from whole \
              cross join unnest($3) with ordinality given (name, position) \
-             join tidegate.storage_bucket b on b.name = given.name), \
-             gone as (delete from tidegate.storage_member m using locked where m.repository = locked.id \
+             join used on used.name = given.name), \
+             gone as (delete from tidegate.storage_member m using whole where m.repository = whole.id \
              and m.bucket not in (select id from members)), \
              stay as (insert into tidegate.storage_member select repository, id, position from members \
              on conflict (repository, bucket) do update set position = excluded.position), \
              again as (update tidegate.storage_task t set failures = 0, \
-             due = case when t.claim is null then now() else t.due end from locked \
-             where t.repository = locked.id and t.kind = 'drain') \
-             select 1 from locked";
+             due = case when t.claim is null then now() else t.due end from whole \
+             where t.repository = whole.id and t.kind = 'drain') \
+             select 1 from whole";
         let values: Values<'_> = &[
             (&changed.id, Type::TEXT),
             (&policy, Type::TEXT),
             (&changed.members, Type::TEXT_ARRAY),
             (&changed.revision, Type::INT8),
+            (&mirror, Type::TEXT),
+            (&used, Type::INT8),
         ];
         Ok(!self.run(sql, values).await?.is_empty())
     }
 
-    async fn check_policy(
+    /// Returns members and policy with the names of all buckets, if they can be used.
+    async fn checked(
         &self,
         members: &[String],
         policy: &RepositoryPolicy,
-    ) -> Result<(), StorageError> {
-        let refused = |why: String| Err(StorageError::Invalid(why));
-        if members.is_empty() || members.len() > MEMBERS_MAX {
-            return refused(format!(
-                "buckets: a repository has 1 to {MEMBERS_MAX} members"
-            ));
-        }
+    ) -> Result<(Vec<String>, RepositoryPolicy), StorageError> {
         let all = self.buckets().await?;
-        let is_known = |name: &String| all.iter().any(|it| it.declared.name == *name);
-        if let Some(missing) = members.iter().find(|member| !is_known(member)) {
-            let shown: String = missing.chars().take(NAME_SHOWN_MAX).collect();
-            return refused(format!("buckets: there is no bucket `{shown}`"));
-        }
-        if let Some(mirror) = &policy.mirror {
-            mirror.suits(members).map_err(StorageError::Invalid)?;
-            let Some(to) = all.iter().find(|it| it.declared.name == mirror.to) else {
-                let shown: String = mirror.to.chars().take(NAME_SHOWN_MAX).collect();
-                return refused(format!("mirror: there is no bucket `{shown}`"));
-            };
-            if to.draining {
-                return refused(format!("mirror: `{}` is drained", mirror.to));
-            }
-        }
-        let mut seen = HashSet::new();
-        if let Some(twice) = members.iter().find(|member| !seen.insert(*member)) {
-            return refused(format!("buckets: `{twice}` is there twice"));
-        }
-        if policy.rules.len() > RULES_MAX {
-            return refused(format!("rules: a repository has {RULES_MAX} rules at most"));
-        }
-        let is_prefix = |prefix: &str| prefix.len() <= PREFIX_BYTES_MAX && !prefix.contains('\0');
-        if policy.rules.iter().any(|rule| !is_prefix(&rule.prefix)) {
-            return refused("rules: a prefix is not one of any key".to_owned());
-        }
-        let mut seen = HashSet::new();
-        let mut prefixes = policy.rules.iter().map(|rule| &rule.prefix);
-        if let Some(twice) = prefixes.find(|prefix| !seen.insert(*prefix)) {
-            let shown: String = twice.chars().take(NAME_SHOWN_MAX).collect();
-            return refused(format!("rules: the prefix `{shown}` is there twice"));
-        }
-        policy.suits(members).map_err(StorageError::Invalid)?;
-        let mut named = policy.rules.iter().flat_map(|rule| &rule.members);
-        if let Some(other) = named.find(|name| !members.contains(name)) {
-            let shown: String = other.chars().take(NAME_SHOWN_MAX).collect();
-            return refused(format!("rules: one names `{shown}`, which is not a member"));
-        }
-        Ok(())
+        let (members, policy) = by_name(&all, members, policy);
+        check_policy(&all, &members, &policy).map_err(StorageError::Invalid)?;
+        Ok((members, policy))
     }
 
     /// Removes a repository without objects, and its keys; by its name or its id.
     ///
     /// # Errors
-    /// If there is none, or it has objects.
+    /// If there is none, it has objects, or others were made with its keys.
     pub async fn remove_repository(&self, name: &str) -> Result<(), StorageError> {
         let repository = self.repository(name).await?;
         let sql = "select 1 from tidegate.storage_repository \
              where id = $1 and tidegate.storage_remove_repository(id)";
         let removed = self.one("repository", &repository.id, sql).await;
-        in_use(removed, || format!("the repository `{name}` has objects"))
+        in_use(removed, || {
+            format!("the repository `{name}` has objects, or others were made with its keys")
+        })
     }
 
     /// Returns all repositories, also those whose policy cannot be read.

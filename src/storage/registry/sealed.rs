@@ -20,7 +20,7 @@ const SEALED: [(&str, &str, &str); 3] = [
 pub struct Rewrapped {
     /// How many values.
     pub rewrapped: usize,
-    /// What none of the master keys opens: as `bucket NAME` and `key ID`.
+    /// What none of the master keys opens, whichever has sealed it: as `bucket NAME` and `key ID`.
     pub failed: Vec<String>,
 }
 
@@ -37,9 +37,6 @@ pub async fn rewrap(registry: &Registry<'_>) -> Result<Rewrapped, StorageError> 
         );
         for row in registry.run(&sql, &[]).await? {
             let (id, before): (&str, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
-            if registry.keys.has_sealed(before) {
-                continue;
-            }
             let cell = Cell { table, id, column };
             let Ok(opened) = registry.keys.open(cell, before) else {
                 let name: String = row.try_get(2)?;
@@ -48,6 +45,10 @@ pub async fn rewrap(registry: &Registry<'_>) -> Result<Rewrapped, StorageError> 
                 }
                 continue;
             };
+            // Asked only now: that the first key has sealed it does not mean that it can be opened.
+            if registry.keys.has_sealed(before) {
+                continue;
+            }
             let after = registry.keys.seal(cell, &opened)?;
             let sql = format!(
                 "update tidegate.{table} set {column} = $3 where id = $1 and {column} = $2 returning 1"

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::s3_client::{S3Client, code, hex};
-use super::world::{REPOSITORY, StorageWorld};
+use super::world::{REPOSITORY, StorageWorld, storage_command};
 use crate::dashboard::browser::{browser_node, converse};
 
 #[tokio::test]
@@ -172,6 +172,13 @@ async fn an_admin_key_makes_uses_and_removes_repositories_of_its_own_members() {
     let next = ("continuation-token", first.as_str());
     let (names, token) = buckets(&[("max-buckets", "1"), next]).await;
     assert_eq!((names, token), (vec!["made-here".to_owned()], None));
+    let remove = storage_command(&world.cluster, &["repository", "remove", REPOSITORY]);
+    let removed = remove.output().await.unwrap();
+    let said = String::from_utf8(removed.stderr).unwrap();
+    assert!(
+        !removed.status.success() && said.contains("made with its keys"),
+        "{said}"
+    );
     let full = code(admin.delete("made-here", "").await).await;
     assert_eq!(full, (409, "BucketNotEmpty".to_owned()));
     admin.delete("made-here", "key").await;

@@ -140,6 +140,28 @@ async fn what_is_changed_or_removed_through_the_api_is_what_it_shows_and_secrets
 }
 
 #[tokio::test]
+async fn buckets_of_a_repository_are_given_by_their_ids_too() {
+    let world = StorageWorld::with(2, &[], &[], ANYWHERE, 0).await;
+    let api = ApiClient::of(&world.gateways[0]).await;
+    let id = async |name: &str| {
+        let bucket = api.get(&format!("/bucket/{name}")).await;
+        bucket["data"]["id"].clone()
+    };
+    let (first, second) = (id("bucket-0").await, id("bucket-1").await);
+    let given = json!({
+        "name": "by-id", "buckets": [first], "mirror": {"to": second},
+        "rules": [{"prefix": "a", "write": "nearest", "members": [first]}],
+    });
+    let made = api.change(Method::POST, "/repo", &given).await;
+    assert_eq!(made["buckets"], json!(["bucket-0"]));
+    assert_eq!(made["mirror"]["to"], "bucket-1");
+    assert_eq!(made["rules"][0]["members"], json!(["bucket-0"]));
+    let given = json!({"buckets": [second, first], "mirror": null});
+    let changed = api.change(Method::PATCH, "/repo/by-id", &given).await;
+    assert_eq!(changed["buckets"], json!(["bucket-1", "bucket-0"]));
+}
+
+#[tokio::test]
 async fn credentials_are_checked_before_they_are_taken_over() {
     let world = StorageWorld::with(1, &[], &[], ANYWHERE, 0).await;
     let api = ApiClient::of(&world.gateways[0]).await;

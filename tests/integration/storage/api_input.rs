@@ -126,6 +126,7 @@ async fn a_field_of_a_bucket_that_cannot_be_used_is_named_and_no_row_is_made() {
         ("secretAccessKey", json!({"hidden-value": "hidden-value"})),
         ("secretAccessKey", json!(null)),
         ("secretAccessKey", json!("")),
+        ("secretAccessKey", json!("hidden-value\u{0}")),
         ("softCap", json!("80%")),
         ("softCap", json!(1.5)),
         ("softCap", json!(-1)),
@@ -135,6 +136,7 @@ async fn a_field_of_a_bucket_that_cannot_be_used_is_named_and_no_row_is_made() {
         ("quota", json!("1TiB")),
         ("priceOut", json!(-0.1)),
         ("role", json!("process")),
+        ("serviceAccount", json!(["a@b", "1", "hidden-value"])),
         ("writes", json!(true)),
         ("id", json!("mine")),
         ("public_only", json!(false)),
@@ -145,6 +147,44 @@ async fn a_field_of_a_bucket_that_cannot_be_used_is_named_and_no_row_is_made() {
             field => field,
         };
         refused(&api, "/bucket", &bucket_with(field, value), named).await;
+    }
+    no_row_was_made(&api).await;
+}
+
+#[tokio::test]
+async fn what_does_not_open_a_bucket_is_named() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let api = ApiClient::of(&world.gateways[0]).await;
+    let account =
+        json!({"client_email": "a@b", "private_key_id": "1", "private_key": "hidden-value"});
+    for (provider, url, field, value, said) in [
+        (
+            "gcp",
+            "gs://data",
+            "serviceAccount",
+            account,
+            "expected a private_key in PEM",
+        ),
+        (
+            "aws",
+            "s3://data",
+            "role",
+            json!("arn:aws:iam::123456789012:role/a"),
+            "AWS_WEB_IDENTITY_TOKEN_FILE is not set",
+        ),
+        (
+            "aws",
+            "s3://data",
+            "role",
+            json!("arn:"),
+            "the ARN of a role",
+        ),
+    ] {
+        let mut bucket =
+            json!({"name": "hostile", "provider": provider, "region": "here", "url": url});
+        bucket[field] = value;
+        refused(&api, "/bucket", &bucket, &format!("{field}: ")).await;
+        refused(&api, "/bucket", &bucket, said).await;
     }
     no_row_was_made(&api).await;
 }
@@ -166,6 +206,8 @@ async fn a_field_of_a_repository_or_a_key_that_cannot_be_used_is_named_and_no_ro
         ("readSlo", json!(50)),
         ("readSlo", json!("0s")),
         ("rules", json!([{"prefix": "a", "write": "credit", "x": 1}])),
+        ("rules", json!([["a", "credit", []]])),
+        ("mirror", json!(["bucket-1", "1h", "7d", 0.5, true])),
         ("rules", json!([{"prefix": "a\u{0}", "write": "credit"}])),
         (
             "rules",
@@ -209,6 +251,10 @@ async fn bodies_and_paths_that_are_no_request_get_4xx() {
         ("", 400),
         ("null", 400),
         ("[]", 400),
+        (
+            "[\"listed\", [\"bucket-0\"], \"credit\", \"fastest\", \"strong\", false, null, null, []]",
+            400,
+        ),
         ("{\"name\": \"a\", \"name\": \"b\"}", 400),
         ("{\"name\": \"\\ud800\"}", 400),
         ("{}{}", 400),
@@ -275,7 +321,7 @@ async fn an_endpoint_that_is_not_public_is_refused_and_never_connected_to() {
             bucket["provider"] = json!("file");
             bucket
         },
-        "",
+        "credentials: file takes none",
     )
     .await;
 

@@ -44,16 +44,84 @@ async fn changes_of_different_fields_at_the_same_time_all_hold() {
     }
 }
 
+/// Sends a request while a row that it needs is being removed; returns status and detail.
+async fn during_removal(
+    world: &StorageWorld,
+    removal: &str,
+    (method, path, body): (Method, &str, Value),
+) -> (u16, String) {
+    let api = ApiClient::of(&world.gateways[0]).await;
+    let client = world.cluster.primary.client().await.unwrap();
+    let removal = format!("begin; {removal}");
+    client.batch_execute(&removal).await.unwrap();
+    let body = body.to_string();
+    let committed = async {
+        let waiting = "select count(*) from pg_stat_activity \
+             where wait_event_type = 'Lock' and query ~ 'storage_(key|member)'";
+        until("the request waits for the removal", DEADLINE, async || {
+            Ok((world.value(waiting).await != "0").then_some(()))
+        })
+        .await
+        .unwrap();
+        client.batch_execute("commit").await.unwrap();
+    };
+    let sent = api.send(method, path, Some(&body));
+    let ((status, answer), ()) = futures_util::future::join(sent, committed).await;
+    let detail = answer["detail"].as_str().unwrap_or_default();
+    (status, detail.to_owned())
+}
+
+#[tokio::test]
+async fn what_is_removed_meanwhile_is_refused_and_not_left_out() {
+    let world = StorageWorld::with(4, &[], &[], "", 0).await;
+    let path = format!("/repo/{REPOSITORY}");
+    let api = ApiClient::of(&world.gateways[0]).await;
+    let alone = json!({"buckets": ["bucket-0"]});
+    api.change(Method::PATCH, &path, &alone).await;
+    world
+        .storage(&["repository", "add", "other-data", "--member", "bucket-0"])
+        .await;
+
+    let removal = "delete from tidegate.storage_repository where name = 'other-data'";
+    let key = (
+        Method::POST,
+        "/repo/other-data/apikey",
+        json!({"mode": "read"}),
+    );
+    let (status, detail) = during_removal(&world, removal, key).await;
+    assert_eq!((status, detail.contains("other-data")), (404, true));
+
+    let both = |bucket: &str| json!(["bucket-0", bucket]);
+    let member = json!({"name": "new-data", "buckets": both("bucket-1")});
+    let mirror = json!({"name": "new-data", "buckets": ["bucket-0"], "mirror": {"to": "bucket-2"}});
+    let change = json!({"buckets": both("bucket-3")});
+    for (bucket, request) in [
+        ("bucket-1", (Method::POST, "/repo", member)),
+        ("bucket-2", (Method::POST, "/repo", mirror)),
+        ("bucket-3", (Method::PATCH, &*path, change)),
+    ] {
+        let removal = format!("delete from tidegate.storage_bucket where name = '{bucket}'");
+        let (status, detail) = during_removal(&world, &removal, request).await;
+        assert_eq!(status, 400, "{bucket}: {detail}");
+        assert!(detail.starts_with("buckets: "), "{bucket}: {detail}");
+    }
+    let repositories = api.get("/repo").await;
+    assert_eq!(repositories["total"], 1);
+    assert_eq!(repositories["data"][0]["buckets"], alone["buckets"]);
+}
+
 /// A bucket, a repository and a key that nothing can open.
 const BREAKING: [&str; 3] = [
     "update tidegate.storage_bucket set credentials = 'x' where name = 'bucket-1'",
     "update tidegate.storage_repository set policy = '{\"write\": \"elsewhere\"}' where name = 'other-data'",
-    "update tidegate.storage_key k set secret = 'x' from tidegate.storage_repository r \
+    // Sealed with the right key; its last byte is another one.
+    "update tidegate.storage_key k set secret = set_byte(k.secret, length(k.secret) - 1, \
+     get_byte(k.secret, length(k.secret) - 1) # 1) from tidegate.storage_repository r \
      where r.id = k.repository and r.name = 'third-data'",
 ];
 
-#[tokio::test]
-async fn a_row_that_cannot_be_opened_is_shown_with_an_error_and_holds_no_other_up() {
+/// A world with a row of each kind that cannot be opened.
+async fn broken() -> (StorageWorld, ApiClient) {
     let world = StorageWorld::start(&[], &[]).await;
     let api = ApiClient::of(&world.gateways[0]).await;
     for name in ["other-data", "third-data"] {
@@ -66,10 +134,18 @@ async fn a_row_that_cannot_be_opened_is_shown_with_an_error_and_holds_no_other_u
     for sql in BREAKING {
         world.cluster.primary.execute(sql).await.unwrap();
     }
-    let errors = |answer: &Value| {
-        let all = answer["data"].as_array().unwrap().iter();
-        all.filter(|it| it["error"].is_string()).count()
-    };
+    (world, api)
+}
+
+/// How many rows of a list have an error.
+fn errors(answer: &Value) -> usize {
+    let all = answer["data"].as_array().unwrap().iter();
+    all.filter(|it| it["error"].is_string()).count()
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_opened_is_shown_with_an_error_and_holds_no_other_up() {
+    let (world, api) = broken().await;
     let buckets = api.get("/bucket").await;
     assert_eq!((&buckets["total"], errors(&buckets)), (&json!(2), 1));
     let repositories = api.get("/repo").await;
@@ -108,20 +184,47 @@ async fn a_row_that_cannot_be_opened_is_shown_with_an_error_and_holds_no_other_u
         .send(Method::PATCH, "/repo/other-data", Some("{}"))
         .await;
     assert_eq!(refused.0, 400, "{}", refused.1);
-    let rewrapped = storage_command(&world.cluster, &["rewrap"])
-        .output()
-        .await
-        .unwrap();
-    let said = String::from_utf8(rewrapped.stderr).unwrap();
-    assert_eq!(rewrapped.status.code(), Some(1));
-    assert!(
-        said.contains("bucket bucket-1") && said.contains("key "),
-        "{said}"
-    );
-    // New credentials mend a bucket; a key and a repository can be removed.
+}
+
+/// Runs a command that fails; returns what it says.
+async fn failed(world: &StorageWorld, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = storage_command(&world.cluster, arguments).output().await;
+    let output = output.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{said}");
+    (output.status.code(), said)
+}
+
+#[tokio::test]
+async fn commands_name_what_cannot_be_opened_and_each_row_can_be_mended() {
+    let (world, api) = broken().await;
+    let (code, said) = failed(&world, &["rewrap"]).await;
+    let all = said.contains("bucket bucket-1") && said.contains("key ");
+    assert!(code == Some(1) && all, "{said}");
+    // It may be the one that is mirrored to the bucket.
+    let (_, said) = failed(&world, &["drain", "bucket-0"]).await;
+    assert!(said.contains("other-data"), "{said}");
+    let keys = api.get("/repo/third-data/apikey").await;
+    let id = keys["data"][0]["id"].as_str().unwrap();
+    for rotate in [r#"{"rotate": "begin"}"#, r#"{"rotate": "finish"}"#] {
+        let path = format!("/repo/third-data/apikey/{id}");
+        let (status, refused) = api.send(Method::PATCH, &path, Some(rotate)).await;
+        let detail = refused["detail"].as_str().unwrap();
+        assert_eq!(status, 400, "{detail}");
+        assert!(detail.contains("make another one"), "{detail}");
+    }
+    world.storage(&["key", "remove", id]).await;
     world.storage(&["bucket", "credentials", "bucket-1"]).await;
     assert_eq!(errors(&api.get("/bucket").await), 0);
-    let id = keys["data"][0]["id"].as_str().unwrap();
-    world.storage(&["key", "remove", id]).await;
+    let defaults = "update tidegate.storage_repository set policy = '{}', revision = revision + 1 \
+         where name = 'other-data'";
+    world.cluster.primary.execute(defaults).await.unwrap();
+    let nearest = json!({"write": "nearest"});
+    let mended = api
+        .change(Method::PATCH, "/repo/other-data", &nearest)
+        .await;
+    assert_eq!(mended["write"], "nearest");
+    assert_eq!(errors(&api.get("/repo").await), 0);
+    world.storage(&["rewrap"]).await;
     world.storage(&["repository", "remove", "other-data"]).await;
 }

@@ -131,7 +131,12 @@ async fn credentials_that_cannot_open_a_bucket_are_refused_when_it_is_added() {
             "credentials: azure takes",
         ),
         ("azure", "s3://data", key, "url: expected"),
-        ("gcp", "gs://data", account, "pem file"),
+        (
+            "gcp",
+            "gs://data",
+            account,
+            "serviceAccount: expected a private_key",
+        ),
         (
             "gcp",
             "gs://data",
@@ -174,7 +179,11 @@ async fn a_role_is_refused_where_its_token_would_be_sent_to_others() {
         ("s3", "https://h/data", ["--credentials", "role"]),
         ("azure", "https://h/data", ["--credentials", "role"]),
         ("gcp", "http://h/data", ["--credentials", "role"]),
-        ("gcp", "gs://data", ["--role", "arn:aws:iam::1:role/a"]),
+        (
+            "gcp",
+            "gs://data",
+            ["--role", "arn:aws:iam::123456789012:role/a"],
+        ),
     ] {
         let add = [
             "bucket", "add", "other", "--region", "here", role[0], role[1],

@@ -10,6 +10,7 @@ mod access;
 mod api;
 pub(crate) mod api_client;
 mod api_input;
+mod api_parameters;
 mod api_rows;
 mod ceph;
 mod clients;

@@ -8,8 +8,8 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::storage::{
-    ByteCount, DefaultLevel, KeyMode, Mirror, Provider, ReadPolicy, Role, Rule, WritePolicy,
-    read_slo_ms,
+    ByName, ByteCount, DefaultLevel, KeyMode, Mirror, Provider, ReadPolicy, Role, Rule,
+    WritePolicy, read_slo_ms,
 };
 
 #[derive(Debug, Subcommand)]
@@ -267,12 +267,16 @@ pub(crate) struct OutputArguments {
 pub(crate) struct Rules(pub(super) Vec<Rule>);
 
 fn mirror(text: &str) -> Result<Mirror, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
+    match serde_json::from_str(text) {
+        Ok(ByName(mirror)) => Ok(mirror),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn rules(text: &str) -> Result<Rules, String> {
-    let read = serde_json::from_str(text);
-    read.map(Rules).map_err(|error| error.to_string())
+    let read: Result<Vec<ByName<Rule>>, _> = serde_json::from_str(text);
+    let read = read.map_err(|error| error.to_string())?;
+    Ok(Rules(read.into_iter().map(|ByName(rule)| rule).collect()))
 }
 
 fn share(text: &str) -> Result<f64, String> {
