@@ -32,6 +32,7 @@ mod deletions;
 mod encoding;
 mod lists;
 mod uploads;
+mod completion;
 mod copies;
 mod buckets;
 mod operations;

@@ -13,6 +13,7 @@ mod api_input;
 mod api_rows;
 mod ceph;
 mod clients;
+mod completions;
 mod conditions;
 mod copies;
 mod digests;
