@@ -16,6 +16,7 @@ mod clients;
 mod completions;
 mod conditions;
 mod copies;
+mod deletions;
 mod digests;
 pub(crate) mod crash;
 mod drain;
