@@ -18,6 +18,8 @@ use crate::storage::{StorageError, Store};
 struct Wanted {
     /// The numbers and `ETags` of its parts, in order.
     parts: Vec<(i32, String)>,
+    /// Checksums of parts: their numbers, algorithms and values.
+    checksums: Vec<(i32, &'static str, String)>,
     etag: String,
     size: Option<i64>,
 }
@@ -34,7 +36,8 @@ pub(super) async fn complete(
     let conditions = of_write(input.if_match.as_ref(), input.if_none_match.as_ref());
     let upload = upload_at(&allowed, &input.key, &input.upload_id);
     wanted.check(store, upload).await?;
-    let completed = Uploads(&store.index)
+    let uploads = Uploads(&store.index);
+    let completed = uploads
         .complete(upload, &wanted.parts, &wanted.etag, &conditions)
         .await;
     let position = match completed {
@@ -48,10 +51,15 @@ pub(super) async fn complete(
                 .index
                 .find(Owed::STRONG, upload.repository, upload.key);
             let (version, position) = found.await?;
-            match version.is_some_and(|version| wanted.has_become(&version, upload.id)) {
-                true => position,
-                false => return Err(refusal.into()),
+            let is_done = version.is_some_and(|version| wanted.has_become(&version, upload.id));
+            if !is_done {
+                return Err(refusal.into());
             }
+            if !wanted.checksums.is_empty() {
+                let parts = uploads.parts_of(upload.id, 0, i64::from(PARTS_MAX));
+                wanted.check_checksums(&parts.await?)?;
+            }
+            position
         }
         completed => completed?,
     };
@@ -67,35 +75,47 @@ pub(super) async fn complete(
 
 impl Wanted {
     fn of(parts: &[CompletedPart], size: Option<i64>) -> S3Result<Self> {
+        let checksums = parts.iter().flat_map(checksums_of).collect();
         let part = |part: &CompletedPart| {
             let etag = part.e_tag.as_ref().map(|it| it.value().to_owned());
             Some((part.part_number?, etag?))
         };
         let parts: Option<Vec<_>> = parts.iter().map(part).collect();
         let parts = parts.filter(|parts| !parts.is_empty());
-        let parts = parts.ok_or_else(|| s3_error!(MalformedXML))?;
+        let parts = parts.ok_or_else(|| {
+            s3_error!(
+                MalformedXML,
+                "The list must name at least one part, each with its number and ETag"
+            )
+        })?;
         if !parts.is_sorted_by(|one, next| one.0 < next.0) {
-            return Err(s3_error!(InvalidPartOrder));
+            return Err(s3_error!(
+                InvalidPartOrder,
+                "The list of parts was not in ascending order of their numbers"
+            ));
         }
         let etag = combined_etag(parts.iter().map(|(_, etag)| etag.as_str()));
+        let etag = etag.ok_or_else(|| s3_error!(InvalidPart, "An ETag is not that of a part"))?;
         Ok(Self {
-            etag: etag.ok_or_else(|| s3_error!(InvalidPart))?,
             parts,
+            checksums,
+            etag,
             size,
         })
     }
 
-    /// Refuses to put parts together that are not as large as the client says.
+    /// Refuses to put parts together that are not as large as the client says, or have other checksums.
     async fn check(&self, store: &Store, upload: UploadAt<'_>) -> S3Result<()> {
-        let Some(size) = self.size else {
+        if self.size.is_none() && self.checksums.is_empty() {
             return Ok(());
-        };
+        }
         let uploads = Uploads(&store.index);
         let stored = match uploads.parts(upload, 0, i64::from(PARTS_MAX)).await {
             // It may have been completed already.
             Err(StorageError::NoSuchUpload) => return Ok(()),
             stored => stored?,
         };
+        self.check_checksums(&stored)?;
         let is_wanted = |part: &&StoredPart| {
             let found = self
                 .parts
@@ -104,12 +124,31 @@ impl Wanted {
         };
         let sizes = stored.iter().filter(is_wanted).map(|part| part.size);
         let sum: u64 = sizes.sum();
-        match u64::try_from(size) == Ok(sum) {
+        match self.size.is_none_or(|size| u64::try_from(size) == Ok(sum)) {
             true => Ok(()),
             false => Err(s3_error!(
                 InvalidRequest,
                 "The parts do not have the size that x-amz-mp-object-size says"
             )),
+        }
+    }
+
+    /// Compares the checksums that the client names with those of stored parts, which are in the order of their
+    /// numbers. A part that is not there is refused elsewhere; one whose checksums were not kept passes.
+    fn check_checksums(&self, stored: &[StoredPart]) -> S3Result<()> {
+        let mut named = self.checksums.iter();
+        let is_other = |(number, algorithm, value): &(i32, &str, String)| {
+            let found = stored.binary_search_by_key(number, |part| part.number);
+            let part = found.ok().and_then(|at| stored.get(at));
+            let kept = part.and_then(|part| part.checksums.as_ref());
+            kept.is_some_and(|kept| kept.get(*algorithm) != Some(value))
+        };
+        match named.any(is_other) {
+            true => Err(s3_error!(
+                InvalidPart,
+                "A part was not stored with the checksum that the list names for it"
+            )),
+            false => Ok(()),
         }
     }
 
@@ -120,12 +159,30 @@ impl Wanted {
     }
 }
 
+/// The checksums that a client names for a part.
+fn checksums_of(part: &CompletedPart) -> Vec<(i32, &'static str, String)> {
+    let number = part.part_number.unwrap_or_default();
+    let all = [
+        ("crc32", &part.checksum_crc32),
+        ("crc32c", &part.checksum_crc32c),
+        ("crc64nvme", &part.checksum_crc64nvme),
+        ("sha1", &part.checksum_sha1),
+        ("sha256", &part.checksum_sha256),
+    ];
+    let named = all
+        .into_iter()
+        .filter_map(|(algorithm, value)| Some((number, algorithm, value.clone()?)));
+    named.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use s3s::dto::ETag;
 
     use super::*;
     use crate::storage::index::Meta;
+
+    const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
     fn wanted(number: i32, etag: &str, size: Option<i64>) -> Wanted {
         let part = CompletedPart {
@@ -138,10 +195,7 @@ mod tests {
 
     #[test]
     fn an_upload_has_become_only_what_its_own_parts_make() {
-        let (one, other) = (
-            "d41d8cd98f00b204e9800998ecf8427e",
-            "00000000000000000000000000000000",
-        );
+        let (one, other) = (EMPTY, "00000000000000000000000000000000");
         let version = Version {
             id: "upload".to_owned(),
             size: 5,
@@ -161,5 +215,43 @@ mod tests {
             let (etag, size) = (&of.etag, of.size);
             assert_eq!(of.has_become(&version, upload), expected, "{etag} {size:?}");
         }
+    }
+
+    #[test]
+    fn a_checksum_that_a_part_did_not_come_with_is_refused() {
+        let stored = |checksums: Option<&[(&str, &str)]>| StoredPart {
+            number: 3,
+            size: 0,
+            etag: EMPTY.to_owned(),
+            modified: 0,
+            checksums: checksums.map(|pairs| {
+                let pairs = pairs.iter();
+                let pairs = pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+                pairs.collect()
+            }),
+        };
+        let part = CompletedPart {
+            part_number: Some(3),
+            e_tag: Some(ETag::Strong(EMPTY.to_owned())),
+            checksum_crc32: Some("AAAAAA==".to_owned()),
+            ..CompletedPart::default()
+        };
+        let named = Wanted::of(&[part], None).unwrap();
+        for (checksums, is_right) in [
+            (Some(&[("crc32", "AAAAAA==")][..]), true),
+            (
+                Some(&[("crc32", "AAAAAQ=="), ("sha1", "AAAAAA==")][..]),
+                false,
+            ),
+            (Some(&[][..]), false),
+            // They were not kept.
+            (None, true),
+        ] {
+            let checked = named.check_checksums(&[stored(checksums)]);
+            assert_eq!(checked.is_ok(), is_right, "{checksums:?}");
+        }
+        assert!(named.check_checksums(&[]).is_ok());
+        let unnamed = wanted(3, EMPTY, None);
+        assert!(unnamed.check_checksums(&[stored(Some(&[]))]).is_ok());
     }
 }

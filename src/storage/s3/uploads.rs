@@ -63,7 +63,7 @@ pub(super) async fn part(
     let spool = Spool::new(room, bytes, length, Box::new(declared)).map_err(StorageError::from)?;
     let upload = upload_at(&allowed, &input.key, &input.upload_id);
     let target = target(store, &allowed, &input.key);
-    let stored = put_part(&target, upload, number, spool).await?;
+    let stored = put_part(&target, upload, number, spool, || computed.get()).await?;
     let mut checksums = computed.get();
     let output = UploadPartOutput {
         e_tag: Some(etag(&stored)),
@@ -106,6 +106,11 @@ pub(super) async fn list_parts(
         e_tag: Some(etag(&part.etag)),
         size: i64::try_from(part.size).ok(),
         last_modified: Some(Timestamp::from(time_of(part.modified))),
+        checksum_crc32: shown(part, "crc32"),
+        checksum_crc32c: shown(part, "crc32c"),
+        checksum_crc64nvme: shown(part, "crc64nvme"),
+        checksum_sha1: shown(part, "sha1"),
+        checksum_sha256: shown(part, "sha256"),
         ..Part::default()
     };
     let output = ListPartsOutput {
@@ -194,6 +199,10 @@ pub(super) fn part_number(number: i32) -> S3Result<i32> {
             "Part number must be an integer between 1 and 10000, inclusive"
         )),
     }
+}
+
+fn shown(part: &StoredPart, algorithm: &str) -> Option<String> {
+    part.checksums.as_ref()?.get(algorithm).cloned()
 }
 
 fn most(requested: Option<i32>) -> S3Result<i32> {

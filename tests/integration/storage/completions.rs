@@ -7,7 +7,18 @@ use super::uploads::{begin, part};
 use super::world::{REPOSITORY, StorageWorld};
 
 fn complete(s3: &S3Client, upload: &str, number: u32, etag: &str) -> S3Request {
-    let list = format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>");
+    complete_with(s3, upload, number, etag, "")
+}
+
+fn complete_with(
+    s3: &S3Client,
+    upload: &str,
+    number: u32,
+    etag: &str,
+    checksum: &str,
+) -> S3Request {
+    let part = format!("<PartNumber>{number}</PartNumber><ETag>{etag}</ETag>{checksum}");
+    let list = format!("<Part>{part}</Part>");
     let list = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
     let request = s3.request(Method::POST, REPOSITORY, "key");
     request.query("uploadId", upload).body(list.as_bytes())
@@ -93,4 +104,53 @@ async fn a_repeated_completion_meets_no_condition_in_its_own_object() {
     assert_eq!(completion(b"six", "if-match", etag).await, (412, 412));
     assert_eq!(s3.delete(REPOSITORY, "key").await.status(), 204);
     assert_eq!(completion(b"six", "if-match", etag).await, (404, 404));
+}
+
+#[tokio::test]
+async fn parts_are_put_together_only_with_the_checksums_that_they_came_with() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    let upload = begin(s3, "key").await;
+    let request = s3.request(Method::PUT, REPOSITORY, "key").body(b"bytes");
+    let request = request.query("partNumber", "1").query("uploadId", &upload);
+    let sent = request.header("x-amz-checksum-crc32", "sZlDzg==").send();
+    let etag = sent.await.headers()["etag"].to_str().unwrap().to_owned();
+    let parts = s3.request(Method::GET, REPOSITORY, "key");
+    let parts = parts.query("uploadId", &upload).send().await;
+    let parts = parts.text().await.unwrap();
+    let right = "<ChecksumCRC32>sZlDzg==</ChecksumCRC32>";
+    assert!(parts.contains(right), "{parts}");
+    let wrong = [
+        "<ChecksumCRC32>AAAAAA==</ChecksumCRC32>",
+        "<ChecksumSHA1>AAAAAAAAAAAAAAAAAAAAAAAAAAA=</ChecksumSHA1>",
+    ];
+    let invalid = (400, "InvalidPart".to_owned());
+    for checksum in wrong {
+        let answer = complete_with(s3, &upload, 1, &etag, checksum).send().await;
+        assert_eq!(code(answer).await, invalid, "{checksum}");
+    }
+    assert_eq!(s3.get(REPOSITORY, "key").await.status(), 404);
+    // Again, as a client does that has not seen the answer.
+    for checksum in [right, right, ""] {
+        let answer = complete_with(s3, &upload, 1, &etag, checksum).send().await;
+        assert_eq!(answer.status(), 200, "{checksum}");
+    }
+    let again = complete_with(s3, &upload, 1, &etag, wrong[0]).send().await;
+    assert_eq!(code(again).await, invalid);
+}
+
+#[tokio::test]
+async fn a_part_that_an_older_gateway_has_stored_is_put_together() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    let upload = begin(s3, "key").await;
+    let etag = part(s3, "key", &upload, 1, b"bytes").await;
+    let checksum = "<ChecksumCRC32>sZlDzg==</ChecksumCRC32>";
+    let unsent = complete_with(s3, &upload, 1, &etag, checksum).send().await;
+    assert_eq!(unsent.status(), 400);
+    world
+        .value("update tidegate.storage_blob set checksums = null returning 1")
+        .await;
+    let unknown = complete_with(s3, &upload, 1, &etag, checksum).send().await;
+    assert_eq!(unknown.status(), 200);
 }
