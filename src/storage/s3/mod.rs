@@ -112,6 +112,10 @@ impl S3Front {
         let is_failure = answer.status() == StatusCode::INTERNAL_SERVER_ERROR;
         let watched = watched.filter(|_| is_failure);
         let fault = watched.and_then(|watched| watched.fault());
+        if is_failure && fault.is_none() {
+            // Its lines are off: they say so of what clients send, too.
+            tracing::warn!(%method, id, "s3s has failed to answer a request");
+        }
         fault.map_or(answer, errors::response)
     }
 }
