@@ -17,6 +17,7 @@ mod digests;
 mod filename;
 mod forms;
 mod preconditions;
+mod payloads;
 mod parameters;
 mod meaning;
 mod body;

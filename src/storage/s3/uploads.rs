@@ -15,6 +15,7 @@ use super::body::incoming;
 use super::conditions::{etag, time_of};
 use super::digests::{Declared, Said};
 use super::encoding::Encoding;
+use super::hashers::is_compared;
 use super::lists::owner;
 use super::meta::{checked, http_date, meta_of, without_aws_chunked};
 use super::objects::target;
@@ -35,6 +36,14 @@ pub(super) async fn create(
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     let allowed = allowed(&request)?;
     let input = &mut request.input;
+    let algorithm = input.checksum_algorithm.as_ref();
+    let algorithm = algorithm.map(|it| it.as_str().to_ascii_lowercase());
+    if !algorithm.as_deref().is_none_or(is_compared) {
+        return Err(s3_error!(
+            InvalidRequest,
+            "x-amz-checksum-algorithm is not one of CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512 and MD5"
+        ));
+    }
     let meta = checked(meta_of!(input))?;
     let repository = &allowed.repository.row.id;
     let id = Uploads(&store.index)
