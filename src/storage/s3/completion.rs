@@ -15,7 +15,7 @@ use crate::storage::multipart::{PARTS_MAX, StoredPart, UploadAt, Uploads, combin
 use crate::storage::{StorageError, Store};
 
 /// What a client says of the object that it wants.
-struct Wanted {
+struct Completion {
     /// The numbers and `ETags` of its parts, in order.
     parts: Vec<(i32, String)>,
     /// Checksums of parts: their numbers, algorithms and values.
@@ -32,7 +32,7 @@ pub(super) async fn complete(
     Watched::check(&request.extensions)?;
     let input = request.input;
     let parts = input.multipart_upload.and_then(|it| it.parts);
-    let wanted = Wanted::of(&parts.unwrap_or_default(), input.mpu_object_size)?;
+    let wanted = Completion::of(&parts.unwrap_or_default(), input.mpu_object_size)?;
     let conditions = of_write(input.if_match.as_ref(), input.if_none_match.as_ref());
     let upload = upload_at(&allowed, &input.key, &input.upload_id);
     wanted.check(store, upload).await?;
@@ -73,7 +73,7 @@ pub(super) async fn complete(
     Ok(with_token(store, S3Response::new(output), position))
 }
 
-impl Wanted {
+impl Completion {
     fn of(parts: &[CompletedPart], size: Option<i64>) -> S3Result<Self> {
         let checksums = parts.iter().flat_map(checksums_of).collect();
         let part = |part: &CompletedPart| {
@@ -184,13 +184,13 @@ mod tests {
 
     const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
-    fn wanted(number: i32, etag: &str, size: Option<i64>) -> Wanted {
+    fn wanted(number: i32, etag: &str, size: Option<i64>) -> Completion {
         let part = CompletedPart {
             part_number: Some(number),
             e_tag: Some(ETag::Strong(etag.to_owned())),
             ..CompletedPart::default()
         };
-        Wanted::of(&[part], size).unwrap()
+        Completion::of(&[part], size).unwrap()
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
             checksum_crc32: Some("AAAAAA==".to_owned()),
             ..CompletedPart::default()
         };
-        let named = Wanted::of(&[part], None).unwrap();
+        let named = Completion::of(&[part], None).unwrap();
         let cases: [(Option<&[(&str, &str)]>, bool); 4] = [
             (Some(&[("crc32", "AAAAAA==")]), true),
             (Some(&[("crc32", "AAAAAQ=="), ("sha1", "AAAAAA==")]), false),

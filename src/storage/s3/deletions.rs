@@ -60,7 +60,10 @@ pub(super) async fn delete_several(
     }
     let Delete { objects, quiet } = request.input.delete;
     if objects.is_empty() || objects.len() > DELETES_MAX {
-        return Err(s3_error!(MalformedXML));
+        return Err(s3_error!(
+            MalformedXML,
+            "The list must name 1 to {DELETES_MAX} keys"
+        ));
     }
     for object in &objects {
         check(object)?;
