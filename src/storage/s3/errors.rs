@@ -7,7 +7,7 @@ use crate::storage::StorageError;
 use crate::storage::error::IncomingError;
 
 /// What errors say that have only a code: of ours, and of `s3s`.
-const MESSAGES: [(&str, &str); 16] = [
+const MESSAGES: [(&str, &str); 17] = [
     (
         "IncompleteBody",
         "The body does not have the number of bytes that was declared",
@@ -38,6 +38,7 @@ const MESSAGES: [(&str, &str); 16] = [
         "MissingContentLength",
         "The Content-Length header is missing",
     ),
+    ("MissingRequestBodyError", "The body is empty"),
     ("NoSuchBucket", "The bucket does not exist"),
     ("NoSuchKey", "The key does not exist"),
     (
