@@ -106,8 +106,17 @@ impl BucketBackend {
         })
     }
 
+    /// Fails if the bucket is a directory that is gone. Of others, their providers say so.
+    async fn check_there(&self) -> Result<(), Fault> {
+        match &self.kind {
+            Kind::Remote(_) => Ok(()),
+            Kind::File(directory) => file::check(directory).await,
+        }
+    }
+
     /// Stores a body that is sent at once.
     pub(super) async fn put(&self, id: &str, body: Vec<Bytes>) -> Result<(), Fault> {
+        self.check_there().await?;
         let patience = patience(body.iter().map(|it| it.len() as u64).sum());
         let payload = PutPayload::from_iter(body);
         let path = path(id);
@@ -117,6 +126,7 @@ impl BucketBackend {
 
     /// Begins a body that is sent in parts.
     pub(super) async fn begin(&self, id: &str) -> Result<Upload, Fault> {
+        self.check_there().await?;
         let path = path(id);
         match &self.kind {
             Kind::Remote(remote) => Ok(Upload::Remote {
@@ -151,7 +161,13 @@ impl BucketBackend {
         };
         let path = object.path()?;
         let found = within(FIRST_BYTE, self.store.get_opts(&path, options));
-        let found = traced(&self.name, "bucket get", found).await?;
+        let found = match traced(&self.name, "bucket get", found).await {
+            Err(fault) if fault.kind == FaultKind::Absent => {
+                self.check_there().await?;
+                return Err(fault);
+            }
+            found => found?,
+        };
         if found.meta.size != size {
             return Err(Fault::other_size());
         }
@@ -174,7 +190,9 @@ impl BucketBackend {
     pub(super) async fn meta(&self, path: &Path) -> Result<Option<ObjectMeta>, Fault> {
         match within(FIRST_BYTE, self.store.head(path)).await {
             Ok(meta) => Ok(Some(meta)),
-            Err(fault) if fault.kind == FaultKind::Absent => Ok(None),
+            Err(fault) if fault.kind == FaultKind::Absent => {
+                self.check_there().await.map(|()| None)
+            }
             Err(fault) => Err(fault),
         }
     }
@@ -206,8 +224,8 @@ impl BucketBackend {
         let path = object.into().path()?;
         let deleted = within(FIRST_BYTE, self.store.delete(&path));
         match traced(&self.name, "bucket delete", deleted).await {
-            Err(fault) if fault.kind != FaultKind::Absent => Err(fault),
-            _ => Ok(()),
+            Err(fault) if fault.kind == FaultKind::Absent => self.check_there().await,
+            deleted => deleted,
         }
     }
 
@@ -236,6 +254,7 @@ impl BucketBackend {
 
     /// Copies an object within the bucket, without its bytes passing here.
     pub(super) async fn copy(&self, from: &str, to: &str, bytes: u64) -> Result<(), Fault> {
+        self.check_there().await?;
         let (from, to) = (path(from), path(to));
         let copied = within(patience(bytes), self.store.copy(&from, &to));
         traced(&self.name, "bucket copy", copied).await
@@ -384,5 +403,34 @@ mod tests {
             let fault = backend.get("key", range, 5).await.err().unwrap();
             assert_eq!(fault.kind, FaultKind::Damaged, "{bytes}: {fault}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_gone_is_not_made_anew_and_accuses_its_bucket() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("mounted");
+        std::fs::create_dir(&directory).unwrap();
+        let backend = files(&directory.display().to_string());
+        let bytes = || vec![Bytes::from_static(b"bytes")];
+        backend.put("key", bytes()).await.unwrap();
+        let elsewhere = root.path().join("elsewhere");
+        std::fs::rename(&directory, &elsewhere).unwrap();
+        for failed in [
+            backend.put("other", bytes()).await,
+            backend.begin("other").await.map(drop),
+            backend.copy("key", "other", 5).await,
+            backend.get("key", 0..5, 5).await.map(drop),
+            backend.head("key").await.map(drop),
+            backend.delete("key").await,
+            backend.probe().await,
+        ] {
+            assert_eq!(failed.unwrap_err().kind, FaultKind::Server);
+        }
+        assert!(!directory.exists());
+        std::fs::rename(&elsewhere, &directory).unwrap();
+        backend.put("other", bytes()).await.unwrap();
+        assert_eq!(backend.head("key").await.unwrap(), Some(5));
+        backend.delete("key").await.unwrap();
+        assert_eq!(backend.head("key").await.unwrap(), None);
     }
 }

@@ -1,5 +1,7 @@
 //! Uploads in parts: each part is a blob of its own, in any bucket, until they are put together.
 
+use std::collections::BTreeMap;
+
 use md5::{Digest, Md5};
 use tidegate_model::WalPosition;
 use tokio_postgres::Row;
@@ -8,7 +10,7 @@ use tokio_postgres::types::Type;
 use super::StorageError;
 use super::database::{Owed, Values};
 use super::hex::hex;
-use super::index::{Conditions, Index, Meta};
+use super::index::{Conditions, Index, Meta, json};
 use super::registry::{new_id, unsigned};
 use super::spool::Spool;
 use super::write::{Landed, Target};
@@ -24,7 +26,12 @@ pub(super) struct StoredPart {
     pub(super) etag: String,
     /// Seconds since 1970.
     pub(super) modified: i64,
+    /// None if they were not kept.
+    pub(super) checksums: Option<PartChecksums>,
 }
+
+/// Checksums that a part came with, by the name of their algorithm.
+pub(super) type PartChecksums = BTreeMap<String, String>;
 
 /// An upload that was begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,8 +96,11 @@ impl Uploads<'_> {
         upload: &str,
         number: i32,
         landed: &Landed,
+        checksums: &PartChecksums,
     ) -> Result<(), StorageError> {
-        let sql = "select tidegate.storage_put_part($1, $2, $3, $4, $5, $6, $7, $8::float8 * interval '1 s')";
+        let sql = "select tidegate.storage_put_part($1, $2, $3, $4, $5, $6, $7::jsonb, $8, \
+             $9::float8 * interval '1 s')";
+        let checksums = serde_json::to_string(checksums).unwrap_or_default();
         let size = i64::try_from(landed.size).unwrap_or(i64::MAX);
         let values: Values<'_> = &[
             (&upload, Type::TEXT),
@@ -99,6 +109,7 @@ impl Uploads<'_> {
             (&size, Type::INT8),
             (&landed.digests.sha256, Type::TEXT),
             (&landed.digests.md5, Type::TEXT),
+            (&checksums, Type::TEXT),
             (&landed.ids(), Type::TEXT_ARRAY),
             (&self.0.sweep_after.as_secs_f64(), Type::FLOAT8),
         ];
@@ -146,10 +157,21 @@ impl Uploads<'_> {
         most: i64,
     ) -> Result<Vec<StoredPart>, StorageError> {
         self.check(upload).await?;
-        let sql = "select number, size, etag, floor(extract(epoch from modified))::bigint \
+        self.parts_of(upload.id, after, most).await
+    }
+
+    /// The same of an upload, or of the version that it has become, which the client is known to have.
+    pub(super) async fn parts_of(
+        &self,
+        upload: &str,
+        after: i32,
+        most: i64,
+    ) -> Result<Vec<StoredPart>, StorageError> {
+        let sql = "select number, size, etag, floor(extract(epoch from modified))::bigint, \
+             coalesce(checksums::text, 'null') \
              from tidegate.storage_blob where version = $1 and number > $2 order by number limit $3";
         let values: Values<'_> = &[
-            (&upload.id, Type::TEXT),
+            (&upload, Type::TEXT),
             (&after, Type::INT4),
             (&most, Type::INT8),
         ];
@@ -160,6 +182,7 @@ impl Uploads<'_> {
                 size: unsigned(Some(row.try_get(1)?)).unwrap_or_default(),
                 etag: row.try_get(2)?,
                 modified: row.try_get(3)?,
+                checksums: json(row, 4)?,
             })
         };
         rows.iter().map(part).collect()
@@ -205,17 +228,19 @@ impl UploadAt<'_> {
     }
 }
 
-/// Stores a body as a part of an upload; returns its `ETag`.
+/// Stores a body as a part of an upload, with the checksums that are known when it has ended; returns its `ETag`.
 pub(super) async fn put_part(
     target: &Target<'_>,
     upload: UploadAt<'_>,
     number: i32,
     mut spool: Spool,
+    checksums: impl FnOnce() -> PartChecksums,
 ) -> Result<String, StorageError> {
     let uploads = Uploads(&target.store.index);
     uploads.check(upload).await?;
     let landed = target.land(&mut spool).await?;
-    let commit = uploads.put_part(upload.id, number, &landed);
+    let checksums = checksums();
+    let commit = uploads.put_part(upload.id, number, &landed, &checksums);
     target.commit(&landed.copies, commit).await?;
     Ok(landed.digests.md5)
 }

@@ -24,6 +24,9 @@ const DROPPED_SAID_EVERY: Duration = Duration::from_secs(10);
 
 const FILTER_DEFAULT: &str = "info";
 
+/// A library whose errors are those of clients, each of which has its access line: off, unless a filter names it.
+const OFF: &str = "s3s=off";
+
 /// Which log lines are written.
 pub const LOG_FILTER: Setting = Setting {
     variable: Some("RUST_LOG"),
@@ -50,7 +53,7 @@ pub enum LogError {
 /// # Errors
 /// A [`LogError`].
 pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<LineWriter, LogError> {
-    let filter = EnvFilter::try_new(filter.unwrap_or(FILTER_DEFAULT))?;
+    let filter = filter_of(filter)?;
     let queue = Arc::new(LineQueue::new());
     let writer = LineWriter::start(&queue, io::stderr(), count_dropped());
     let writer = writer.map_err(LogError::Writer)?;
@@ -66,6 +69,14 @@ pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<LineWriter, 
         LogFormat::Text => subscriber.try_init(),
     };
     Ok(writer)
+}
+
+fn filter_of(given: Option<&str>) -> Result<EnvFilter, ParseError> {
+    match given.unwrap_or(FILTER_DEFAULT) {
+        "" => EnvFilter::try_new(""),
+        // Of two directives for the same target, the last one holds.
+        given => EnvFilter::try_new(format!("{OFF},{given}")),
+    }
 }
 
 /// Where a line goes: lines of requests are gathered, the others are written at once and never dropped.
@@ -121,6 +132,35 @@ fn count_dropped() -> impl FnMut(u64) {
                 "access lines were dropped: whatever reads the log is too slow"
             );
             lines = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::{Level, subscriber};
+
+    use super::*;
+
+    #[test]
+    fn errors_of_clients_are_logged_only_if_the_filter_names_their_library() {
+        for (filter, expected) in [
+            (None, (false, true)),
+            (Some("info,tidegate=debug"), (false, true)),
+            (Some("debug,s3s=error"), (true, true)),
+            (Some("info,s3s::ops=error"), (true, true)),
+            (Some("s3s=debug"), (true, false)),
+            (Some(""), (true, true)),
+        ] {
+            let filter_of = filter_of(filter).unwrap();
+            let of_test = tracing_subscriber::fmt().with_env_filter(filter_of);
+            let is_logged = subscriber::with_default(of_test.finish(), || {
+                (
+                    tracing::enabled!(target: "s3s::ops", Level::ERROR),
+                    tracing::enabled!(target: "tidegate::storage", Level::ERROR),
+                )
+            });
+            assert_eq!(is_logged, expected, "{filter:?}");
         }
     }
 }

@@ -52,7 +52,7 @@ const TRAFFIC: [(i64, &str, &str); 1] = [(
 )];
 
 /// The files of `migrations/storage/`: object storage.
-const STORAGE: [(i64, &str, &str); 8] = [
+const STORAGE: [(i64, &str, &str); 9] = [
     (
         1,
         "storage",
@@ -92,6 +92,11 @@ const STORAGE: [(i64, &str, &str); 8] = [
         8,
         "import",
         include_str!("../../../migrations/storage/0008_import.sql"),
+    ),
+    (
+        9,
+        "part_checksums",
+        include_str!("../../../migrations/storage/0009_part_checksums.sql"),
     ),
 ];
 

@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use object_store::local::LocalFileSystem;
+use tokio::time::timeout;
 
 use crate::storage::StorageError;
+use crate::storage::attempt::{FIRST_BYTE, silent};
+use crate::storage::fault::{Fault, FaultKind};
 
 /// Opens a directory below `file_root`, which links must not leave.
 pub(super) fn open(directory: &str, file_root: &str) -> Result<LocalFileSystem, StorageError> {
@@ -28,4 +31,18 @@ pub(super) fn open(directory: &str, file_root: &str) -> Result<LocalFileSystem, 
     let store = LocalFileSystem::new_with_prefix(directory);
     let store = store.map_err(|error| StorageError::Invalid(format!("url: {error}")))?;
     Ok(store.with_fsync(true))
+}
+
+/// Fails if the directory of a bucket is gone, such as with what is mounted above it: it would be made anew for what
+/// is written, and what was there would seem to have been deleted.
+pub(super) async fn check(directory: &Path) -> Result<(), Fault> {
+    let found = timeout(FIRST_BYTE, tokio::fs::metadata(directory)).await;
+    match found {
+        Ok(Ok(found)) if found.is_dir() => Ok(()),
+        Ok(_) => Err(Fault {
+            kind: FaultKind::Server,
+            detail: "the directory of the bucket is gone".to_owned(),
+        }),
+        Err(_elapsed) => Err(silent()),
+    }
 }

@@ -6,13 +6,21 @@ use s3s::dto::{
     Checksum, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts,
     ObjectAttributes, ObjectPart, StorageClass,
 };
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::meta::output_of;
 use super::objects::find;
 use super::request::{allowed, owed, with_token};
 use crate::storage::Store;
 use crate::storage::index::Version;
+
+const ATTRIBUTES: [&str; 5] = [
+    ObjectAttributes::CHECKSUM,
+    ObjectAttributes::ETAG,
+    ObjectAttributes::OBJECT_PARTS,
+    ObjectAttributes::OBJECT_SIZE,
+    ObjectAttributes::STORAGE_CLASS,
+];
 
 pub(super) async fn attributes(
     store: &Arc<Store>,
@@ -25,6 +33,7 @@ pub(super) async fn attributes(
     // They come as one text, or as several.
     let named = input.object_attributes.iter().map(ObjectAttributes::as_str);
     let named: Vec<_> = named.flat_map(|it| it.split(',')).map(str::trim).collect();
+    check(&named)?;
     let wants = |name| named.contains(&name);
     let of = output_of(&version, true);
     let is_multipart = version.etag.contains('-');
@@ -49,6 +58,16 @@ pub(super) async fn attributes(
         ..GetObjectAttributesOutput::default()
     };
     Ok(with_token(store, S3Response::new(output), position))
+}
+
+fn check(named: &[&str]) -> S3Result<()> {
+    match named.iter().all(|name| ATTRIBUTES.contains(name)) {
+        true => Ok(()),
+        false => Err(s3_error!(
+            InvalidArgument,
+            "x-amz-object-attributes can only name ETag, Checksum, ObjectParts, StorageClass and ObjectSize"
+        )),
+    }
 }
 
 /// The parts of a version, a page of them.
@@ -76,5 +95,18 @@ fn parts_of(version: &Version, input: &GetObjectAttributesInput) -> GetObjectAtt
         part_number_marker: Some(after),
         parts: Some(page),
         total_parts_count: Some(total),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attribute_that_no_object_has_is_refused() {
+        assert!(check(&ATTRIBUTES).is_ok());
+        for named in [&["ETag", "Foo"][..], &["etag"][..], &[""][..]] {
+            assert!(check(named).is_err(), "{named:?}");
+        }
     }
 }

@@ -123,7 +123,7 @@ pub(super) async fn part(
     let spool = source.body(&version, range, Box::new(Unchecked)).await?;
     let upload = upload_at(&allowed, &input.key, &input.upload_id);
     let target = target(store, &allowed, &input.key);
-    let part = put_part(&target, upload, number, spool).await?;
+    let part = put_part(&target, upload, number, spool, Checksums::new).await?;
     let output = UploadPartCopyOutput {
         copy_part_result: Some(CopyPartResult {
             e_tag: Some(etag(&part)),

@@ -7,6 +7,7 @@ use s3s::dto::{
     DeletedObject, ETag, Error, ObjectIdentifier,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use tidegate_model::WalPosition;
 
 use super::body::Watched;
 use super::conditions::{of_write, seconds_of};
@@ -19,6 +20,7 @@ use crate::storage::index::DeleteConditions;
 
 /// Keys of one `DeleteObjects`, as S3 has it.
 const DELETES_MAX: usize = 1_000;
+
 pub(super) async fn delete(
     store: &Arc<Store>,
     request: S3Request<DeleteObjectInput>,
@@ -58,36 +60,20 @@ pub(super) async fn delete_several(
     }
     let Delete { objects, quiet } = request.input.delete;
     if objects.is_empty() || objects.len() > DELETES_MAX {
-        return Err(s3_error!(MalformedXML));
+        return Err(s3_error!(
+            MalformedXML,
+            "The list must name 1 to {DELETES_MAX} keys"
+        ));
     }
     for object in &objects {
         check(object)?;
     }
+    let repository = &allowed.repository.row.id;
     let (mut deleted, mut errors, mut newest) = (Vec::new(), Vec::new(), None);
-    for object in objects {
-        let ObjectIdentifier {
-            key,
-            e_tag,
-            last_modified_time,
-            size,
-            version_id,
-        } = object;
-        if let Err(too_long) = keys::check(&key) {
-            errors.push(error_of(&too_long, key));
-            continue;
-        }
-        if version_id.is_some_and(|version| version != UNVERSIONED) {
-            let unknown = s3_error!(NotImplemented, "objects have no versions, but null");
-            errors.push(error_of(&unknown, key));
-            continue;
-        }
-        let conditions = DeleteConditions {
-            etag: e_tag.map(ETag::into_value),
-            size,
-            modified: last_modified_time.as_ref().map(seconds_of),
-        };
-        let repository = &allowed.repository.row.id;
-        match store.index.delete(repository, &key, &conditions).await {
+    let mut objects = objects.into_iter();
+    while let Some(object) = objects.next() {
+        let key = object.key.clone();
+        match delete_one(store, repository, object).await {
             Ok(position) => {
                 newest = position.or(newest);
                 deleted.push(DeletedObject {
@@ -95,7 +81,17 @@ pub(super) async fn delete_several(
                     ..DeletedObject::default()
                 });
             }
-            Err(error) => errors.push(error_of(&error.into(), key)),
+            Err(error) if *error.code() != S3ErrorCode::ServiceUnavailable => {
+                errors.push(error_of(&error, key));
+            }
+            // Nothing was done: the whole request can be sent again.
+            Err(error) if deleted.is_empty() => return Err(error),
+            // The others would wait as long, one after the other, to fail as well.
+            Err(error) => {
+                let rest = objects.by_ref().map(|object| object.key);
+                let rest = std::iter::once(key).chain(rest);
+                errors.extend(rest.map(|key| error_of(&error, key)));
+            }
         }
     }
     let output = DeleteObjectsOutput {
@@ -104,6 +100,29 @@ pub(super) async fn delete_several(
         ..DeleteObjectsOutput::default()
     };
     Ok(with_token(store, S3Response::new(output), newest))
+}
+
+/// Deletes the object of one of several keys.
+async fn delete_one(
+    store: &Store,
+    repository: &str,
+    object: ObjectIdentifier,
+) -> S3Result<Option<WalPosition>> {
+    keys::check(&object.key)?;
+    let mut versions = object.version_id.iter();
+    if versions.any(|version| version != UNVERSIONED) {
+        return Err(s3_error!(
+            NotImplemented,
+            "objects have no versions, but null"
+        ));
+    }
+    let conditions = DeleteConditions {
+        etag: object.e_tag.map(ETag::into_value),
+        size: object.size,
+        modified: object.last_modified_time.as_ref().map(seconds_of),
+    };
+    let deleted = store.index.delete(repository, &object.key, &conditions);
+    Ok(deleted.await?)
 }
 
 /// Refuses all keys because of one whose answer would not say which it is.

@@ -15,7 +15,7 @@ use crate::storage::spool::Check;
 /// The prefix of the headers that have checksums.
 pub(super) const CHECKSUM: &str = "x-amz-checksum-";
 /// The SHA-256 of the payload, in hexadecimal.
-const PAYLOAD: &str = "x-amz-content-sha256";
+pub(super) const PAYLOAD: &str = "x-amz-content-sha256";
 /// The CRC32 of an empty body: the SDK for JavaScript puts it into every URL that it presigns, whatever will be
 /// uploaded there.
 const CRC32_OF_NOTHING: (&str, &str) = ("crc32", "AAAAAA==");

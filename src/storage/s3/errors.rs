@@ -6,6 +6,51 @@ use s3s::{Body, S3Error, S3ErrorCode, s3_error};
 use crate::storage::StorageError;
 use crate::storage::error::IncomingError;
 
+/// What errors say that have only a code: of ours, and of `s3s`.
+const MESSAGES: [(&str, &str); 17] = [
+    (
+        "IncompleteBody",
+        "The body does not have the number of bytes that was declared",
+    ),
+    (
+        "InternalError",
+        "An internal error has occurred. Please try again.",
+    ),
+    (
+        "InvalidAccessKeyId",
+        "The access key id is not one of a key that is known",
+    ),
+    ("InvalidArgument", "An argument is invalid"),
+    ("InvalidBucketName", "The bucket's name is not valid"),
+    ("InvalidDigest", "The Content-MD5 is not one in base64"),
+    ("InvalidRange", "The range is not one of the object"),
+    ("InvalidURI", "The URI cannot be parsed"),
+    ("KeyTooLongError", "Your key is too long"),
+    (
+        "MalformedXML",
+        "The XML is not well-formed, or not that of this operation",
+    ),
+    (
+        "MethodNotAllowed",
+        "The method is not allowed for this resource",
+    ),
+    (
+        "MissingContentLength",
+        "The Content-Length header is missing",
+    ),
+    ("MissingRequestBodyError", "The body is empty"),
+    ("NoSuchBucket", "The bucket does not exist"),
+    ("NoSuchKey", "The key does not exist"),
+    (
+        "PreconditionFailed",
+        "A condition of the request does not hold",
+    ),
+    (
+        "SignatureDoesNotMatch",
+        "The signature is not that of the request. Check the secret access key and the signing method.",
+    ),
+];
+
 /// Seconds until a client should try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
@@ -93,7 +138,7 @@ pub(super) fn unavailable() -> Response<Body> {
     response
 }
 
-/// Gives a response the id of its request, in an error also where clients look for it.
+/// Gives a response the id of its request, in an error also where clients look for it, and an error a message.
 pub(super) fn identify(response: &mut Response<Body>, id: &str) {
     const END: &str = "</Error>";
     if let Ok(id) = HeaderValue::try_from(id) {
@@ -103,10 +148,20 @@ pub(super) fn identify(response: &mut Response<Body>, id: &str) {
     let body = response.body().bytes().filter(|_| is_error);
     let text = body.and_then(|body| String::from_utf8(body.to_vec()).ok());
     if let Some(start) = text.as_ref().and_then(|text| text.strip_suffix(END)) {
+        let start = explained(start).unwrap_or_else(|| start.to_owned());
         let text = format!("{start}<RequestId>{id}</RequestId>{END}");
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = Body::from(text);
     }
+}
+
+/// An error with the message of its code, if it has none of its own.
+fn explained(xml: &str) -> Option<String> {
+    let (head, rest) = xml.split_once("</Code>")?;
+    let (_, code) = head.rsplit_once("<Code>")?;
+    let found = MESSAGES.iter().find(|(name, _)| *name == code);
+    let (_, message) = found.filter(|_| !xml.contains("<Message>"))?;
+    Some(format!("{head}</Code><Message>{message}</Message>{rest}"))
 }
 
 /// Adds `Retry-After` to a 503.
@@ -136,5 +191,24 @@ mod tests {
         assert_eq!(failed, Some(StatusCode::SERVICE_UNAVAILABLE));
         let incomplete = status(IncomingError::Incomplete);
         assert_eq!(incomplete, Some(StatusCode::BAD_REQUEST));
+    }
+
+    #[test]
+    fn an_error_of_a_code_alone_says_what_it_means() {
+        let text = |error: S3Error| {
+            let mut response = response(error);
+            identify(&mut response, "1f");
+            let bytes = response.body().bytes().unwrap();
+            String::from_utf8(bytes.to_vec()).unwrap()
+        };
+        for (code, message) in MESSAGES {
+            let text = text(S3Error::new(named(code)));
+            let expected = format!("<Code>{code}</Code><Message>{message}</Message>");
+            assert!(text.contains(&expected), "{text}");
+            assert!(text.contains("<RequestId>1f</RequestId></Error>"), "{text}");
+        }
+        let own = text(s3_error!(NoSuchKey, "its own"));
+        assert_eq!(own.matches("<Message>").count(), 1, "{own}");
+        assert!(own.contains("<Message>its own</Message>"), "{own}");
     }
 }

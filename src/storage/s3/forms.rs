@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
-use http::{Extensions, Method, Request, header};
+use http::{Extensions, Method, Request, Response, StatusCode, header};
 use http_body_util::StreamBody;
 use s3s::{Body, S3Result, s3_error};
 
@@ -72,6 +72,48 @@ impl Form {
         let taken = bytes.len().min(most.saturating_sub(known.len()));
         known.extend_from_slice(&bytes[..taken]);
     }
+}
+
+/// Answers a form as S3 does: a policy whose condition does not hold is not malformed, and an `ETag` has quotes.
+pub(super) fn mend(response: &mut Response<Body>) {
+    let body = response.body().bytes();
+    let text = body.and_then(|body| String::from_utf8(body.to_vec()).ok());
+    let text = text.unwrap_or_default();
+    let mended = match response.status() {
+        StatusCode::BAD_REQUEST => unmet(&text).map(|text| (StatusCode::FORBIDDEN, text)),
+        StatusCode::CREATED => quoted(&text).map(|text| (StatusCode::CREATED, text)),
+        _ => None,
+    };
+    if let Some((status, text)) = mended {
+        *response.status_mut() = status;
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from(text);
+    }
+}
+
+/// The error of a condition that does not hold, in S3's words. What the client has sent is escaped in it.
+fn unmet(xml: &str) -> Option<String> {
+    const CODE: &str = "<Code>InvalidPolicyDocument</Code>";
+    let mut beginnings = [
+        "<Message>Policy condition ",
+        "<Message>Bucket in form field ",
+    ]
+    .iter();
+    let is_unmet = xml.contains(CODE) && beginnings.any(|it| xml.contains(it));
+    is_unmet.then(|| {
+        xml.replacen(CODE, "<Code>AccessDenied</Code>", 1).replacen(
+            "<Message>",
+            "<Message>Invalid according to Policy: ",
+            1,
+        )
+    })
+}
+
+fn quoted(xml: &str) -> Option<String> {
+    let (before, rest) = xml.split_once("<ETag>")?;
+    let (etag, after) = rest.split_once("</ETag>")?;
+    let is_quoted = etag.starts_with("&quot;") || etag.starts_with('"');
+    (!is_quoted).then(|| format!("{before}<ETag>&quot;{etag}&quot;</ETag>{after}"))
 }
 
 /// What separates the parts of a form.
@@ -148,6 +190,40 @@ mod tests {
             "Multipart/Form-Data;charset=utf-8; Boundary=\"limit\"",
         ] {
             assert_eq!(boundary_of(kind), "limit");
+        }
+    }
+
+    #[test]
+    fn an_unmet_condition_is_access_denied_and_a_malformed_policy_is_not() {
+        let error = |code: &str, message: &str| {
+            format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>")
+        };
+        let answer = |status: StatusCode, text: String| {
+            let mut response = Response::new(Body::from(text));
+            *response.status_mut() = status;
+            mend(&mut response);
+            let bytes = response.body().bytes().unwrap();
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            (response.status().as_u16(), text)
+        };
+        let policy = "InvalidPolicyDocument";
+        let unmet = "Policy condition &apos;eq&apos; for field &apos;key&apos; failed";
+        let expected = error(
+            "AccessDenied",
+            &format!("Invalid according to Policy: {unmet}"),
+        );
+        let bad = StatusCode::BAD_REQUEST;
+        assert_eq!(answer(bad, error(policy, unmet)), (403, expected));
+        for malformed in [
+            error(policy, "failed to parse POST policy"),
+            error("InvalidArgument", unmet),
+        ] {
+            assert_eq!(answer(bad, malformed.clone()), (400, malformed));
+        }
+        let post = "<PostResponse><Key>a</Key><ETag>0f</ETag></PostResponse>".to_owned();
+        let quoted = post.replace("0f", "&quot;0f&quot;");
+        for text in [post, quoted.clone()] {
+            assert_eq!(answer(StatusCode::CREATED, text), (201, quoted.clone()));
         }
     }
 }

@@ -98,6 +98,11 @@ fn check_texts<B>(request: &Request<B>) -> S3Result<()> {
         let why = "parameters and x-amz-copy-source cannot contain U+0000";
         return Err(s3_error!(InvalidArgument, "{why}"));
     }
+    if ![query, source].into_iter().all(is_utf8) {
+        // It would be read as another text.
+        let why = "parameters and x-amz-copy-source must be UTF-8";
+        return Err(s3_error!(InvalidArgument, "{why}"));
+    }
     let path = source.split("?versionId=").next().unwrap_or_default();
     let path = decoded(path);
     let path = path.strip_prefix('/').unwrap_or(&path);
@@ -190,6 +195,11 @@ fn signed_headers(authorization: &str) -> Option<String> {
     let (_, rest) = rest.split_once("SignedHeaders=")?;
     let (signed, rest) = rest.split_once(',')?;
     (!rest.contains("SignedHeaders=")).then(|| signed.to_owned())
+}
+
+fn is_utf8(encoded: &str) -> bool {
+    let bytes = percent_encoding::percent_decode_str(encoded);
+    bytes.decode_utf8().is_ok()
 }
 
 /// A text of a query without its percent-encoding.
@@ -301,6 +311,9 @@ mod tests {
             let code = refused(&format!("/b?{name}=a%00"), &[]);
             assert_eq!(code.as_deref(), Some("InvalidArgument"), "{name}");
             assert_eq!(refused(&format!("/b?{name}=a%2500"), &[]), None, "{name}");
+            let code = refused(&format!("/b?{name}=%FF"), &[]);
+            assert_eq!(code.as_deref(), Some("InvalidArgument"), "{name}");
+            assert_eq!(refused(&format!("/b?{name}=%C3%A9"), &[]), None, "{name}");
         }
     }
 
@@ -313,6 +326,7 @@ mod tests {
             (format!("/b/{longest}"), None),
             (format!("/b/{longest}x"), Some("KeyTooLongError")),
             ("/b/a%00".to_owned(), Some("InvalidArgument")),
+            ("/b/a%FF".to_owned(), Some("InvalidArgument")),
             ("/b/".to_owned(), Some("InvalidArgument")),
         ] {
             let headers = [("x-amz-copy-source", &*source)];

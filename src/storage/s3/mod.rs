@@ -17,6 +17,7 @@ mod digests;
 mod filename;
 mod forms;
 mod preconditions;
+mod payloads;
 mod parameters;
 mod meaning;
 mod body;
@@ -32,6 +33,7 @@ mod deletions;
 mod encoding;
 mod lists;
 mod uploads;
+mod completion;
 mod copies;
 mod buckets;
 mod operations;
@@ -89,7 +91,8 @@ impl S3Front {
     /// Serves a request whose head is acceptable.
     async fn serve(&self, request: Request<Body>, id: &str) -> Response<Body> {
         let request = Chunks::body(request);
-        let request = match (guard::is_form(&request), guard::may_be_document(&request)) {
+        let is_form = guard::is_form(&request);
+        let request = match (is_form, guard::may_be_document(&request)) {
             (true, _) => Form::body(request),
             (false, true) => PassedOver::watch(Watched::body(request)),
             (false, false) => request,
@@ -103,14 +106,21 @@ impl S3Front {
         };
         let method = request.method().clone();
         let answered = at_hand.serve(self.service.call(request)).await;
-        let answer = answered.unwrap_or_else(|error| {
+        let mut answer = answered.unwrap_or_else(|error| {
             tracing::error!(?error, %method, id, "an S3 request could not be answered");
             errors::unavailable()
         });
+        if is_form {
+            forms::mend(&mut answer);
+        }
         // `s3s` takes a body that it could not read for a failure of its own.
         let is_failure = answer.status() == StatusCode::INTERNAL_SERVER_ERROR;
         let watched = watched.filter(|_| is_failure);
         let fault = watched.and_then(|watched| watched.fault());
+        if is_failure && fault.is_none() {
+            // Its lines are off: they say so of what clients send, too.
+            tracing::warn!(%method, id, "s3s has failed to answer a request");
+        }
         fault.map_or(answer, errors::response)
     }
 }

@@ -17,7 +17,7 @@ use s3s::dto::{
 };
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
-use super::{attributes, buckets, copies, deletions, lists, objects, uploads};
+use super::{attributes, buckets, completion, copies, deletions, lists, objects, uploads};
 use crate::storage::Store;
 
 /// The protocol's meaning.
@@ -97,7 +97,7 @@ impl S3 for Operations {
         &self,
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> Answer<CompleteMultipartUploadOutput> {
-        uploads::complete(&self.0, request).await
+        completion::complete(&self.0, request).await
     }
 
     async fn abort_multipart_upload(

@@ -3,13 +3,13 @@
 //! `s3s` passes over what it does not know, so that `PUT /bucket/key?annotation` would store an object. What
 //! would change the meaning of a request and is not served is refused by name, before anything is done.
 
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use s3s::{S3Error, S3Result, s3_error};
 
-use super::chunks::is_in_chunks;
 use super::digests::CHECKSUM;
 use super::guard::decoded;
 use super::hashers::is_compared;
+use super::payloads;
 use super::preconditions::{Standing, standing};
 
 /// Characters of a name that an answer repeats.
@@ -51,18 +51,6 @@ const PRESIGNED: [&str; 12] = [
     "x-amz-user-agent",
 ];
 
-/// Operations that read a document.
-const READ_WHOLE: [&str; 3] = ["CompleteMultipartUpload", "CreateBucket", "DeleteObjects"];
-/// Operations whose bodies are compared with the checksums of their request. That of `CompleteMultipartUpload`
-/// would be the checksum of the whole object.
-const HAVE_BODIES: [&str; 5] = [
-    "CreateBucket",
-    "DeleteObjects",
-    "PostObject",
-    "PutObject",
-    "UploadPart",
-];
-
 /// Refuses a request whose parameters or headers are not those of its operation.
 pub(super) fn check(operation: &str, query: &str, headers: &HeaderMap) -> S3Result<()> {
     if let Some(served) = served(operation) {
@@ -81,16 +69,9 @@ pub(super) fn check(operation: &str, query: &str, headers: &HeaderMap) -> S3Resu
             }
         }
     }
-    if READ_WHOLE.contains(&operation) && is_in_chunks(headers) {
-        // Its digests would be those of another body than the one that arrives.
-        return Err(s3_error!(
-            NotImplemented,
-            "the XML of {operation} cannot be sent in signed chunks or with a trailer"
-        ));
-    }
     let mut reads = ["Get", "Head", "List"].iter();
     if served(operation).is_some() && !reads.any(|it| operation.starts_with(it)) {
-        check_length(operation, headers)?;
+        payloads::check(operation, query, headers)?;
         for (name, value) in headers {
             check_write(operation, "header", name.as_str(), value.as_bytes())?;
         }
@@ -134,24 +115,11 @@ fn check_write(operation: &str, kind: &str, name: &str, value: &[u8]) -> S3Resul
     }
 }
 
-/// Refuses a body that is declared to be larger or smaller than what is sent: its framing would be stored.
-fn check_length(operation: &str, headers: &HeaderMap) -> S3Result<()> {
-    let decoded = headers.get("x-amz-decoded-content-length");
-    let is_other = decoded.is_some() && decoded != headers.get(header::CONTENT_LENGTH);
-    match is_other && HAVE_BODIES.contains(&operation) && !is_in_chunks(headers) {
-        true => Err(s3_error!(
-            IncompleteBody,
-            "x-amz-decoded-content-length is not the length of a body that is not sent in chunks"
-        )),
-        false => Ok(()),
-    }
-}
-
 /// Whether a name is that of a checksum that cannot be compared with the body of an operation.
 fn is_uncompared(operation: &str, name: &str) -> bool {
     match name.strip_prefix(CHECKSUM) {
         None | Some("algorithm" | "mode" | "type") => false,
-        Some(algorithm) => !HAVE_BODIES.contains(&operation) || !is_compared(algorithm),
+        Some(algorithm) => !payloads::is_compared(operation) || !is_compared(algorithm),
     }
 }
 

@@ -1,10 +1,9 @@
-//! Multipart uploads.
+//! Multipart uploads, until they are completed.
 
 use std::sync::Arc;
 
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CommonPrefix,
-    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart,
     CreateMultipartUploadInput, CreateMultipartUploadOutput, ListMultipartUploadsInput,
     ListMultipartUploadsOutput, ListPartsInput, ListPartsOutput, MultipartUpload, Part,
     StorageClass, Timestamp, UploadPartInput, UploadPartOutput,
@@ -12,19 +11,18 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::access::Allowed;
-use super::body::{Watched, incoming};
-use super::conditions::{etag, of_write, time_of};
+use super::body::incoming;
+use super::conditions::{etag, time_of};
 use super::digests::{Declared, Said};
 use super::encoding::Encoding;
+use super::hashers::is_compared;
 use super::lists::owner;
 use super::meta::{checked, http_date, meta_of, without_aws_chunked};
 use super::objects::target;
-use super::request::{allowed, with_token};
+use super::request::allowed;
 use crate::storage::index::Meta;
 use crate::storage::listing::ListQuery;
-use crate::storage::multipart::{
-    BegunUpload, PARTS_MAX, StoredPart, UploadAt, Uploads, combined_etag, put_part,
-};
+use crate::storage::multipart::{BegunUpload, PARTS_MAX, StoredPart, UploadAt, Uploads, put_part};
 use crate::storage::spool::Spool;
 use crate::storage::upload_listing::{UploadQuery, list_uploads};
 use crate::storage::{StorageError, Store};
@@ -38,6 +36,14 @@ pub(super) async fn create(
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     let allowed = allowed(&request)?;
     let input = &mut request.input;
+    let algorithm = input.checksum_algorithm.as_ref();
+    let algorithm = algorithm.map(|it| it.as_str().to_ascii_lowercase());
+    if !algorithm.as_deref().is_none_or(is_compared) {
+        return Err(s3_error!(
+            InvalidRequest,
+            "x-amz-checksum-algorithm is not one of CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512 and MD5"
+        ));
+    }
     let meta = checked(meta_of!(input))?;
     let repository = &allowed.repository.row.id;
     let id = Uploads(&store.index)
@@ -66,7 +72,7 @@ pub(super) async fn part(
     let spool = Spool::new(room, bytes, length, Box::new(declared)).map_err(StorageError::from)?;
     let upload = upload_at(&allowed, &input.key, &input.upload_id);
     let target = target(store, &allowed, &input.key);
-    let stored = put_part(&target, upload, number, spool).await?;
+    let stored = put_part(&target, upload, number, spool, || computed.get()).await?;
     let mut checksums = computed.get();
     let output = UploadPartOutput {
         e_tag: Some(etag(&stored)),
@@ -78,57 +84,6 @@ pub(super) async fn part(
         ..UploadPartOutput::default()
     };
     Ok(S3Response::new(output))
-}
-
-pub(super) async fn complete(
-    store: &Arc<Store>,
-    request: S3Request<CompleteMultipartUploadInput>,
-) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-    let allowed = allowed(&request)?;
-    Watched::check(&request.extensions)?;
-    let input = request.input;
-    let parts = input
-        .multipart_upload
-        .and_then(|it| it.parts)
-        .unwrap_or_default();
-    let parts = wanted(&parts)?;
-    let conditions = of_write(input.if_match.as_ref(), input.if_none_match.as_ref());
-    let combined = combined_etag(parts.iter().map(|(_, etag)| etag.as_str()));
-    let combined = combined.ok_or_else(|| s3_error!(InvalidPart))?;
-    let upload = upload_at(&allowed, &input.key, &input.upload_id);
-    if let Some(size) = input.mpu_object_size {
-        check_size(store, upload, &parts, size).await?;
-    }
-    let completed = Uploads(&store.index)
-        .complete(upload, &parts, &combined, &conditions)
-        .await;
-    let position = match completed {
-        // A client that has not seen the answer asks again.
-        Err(StorageError::NoSuchUpload) => {
-            let found = store
-                .index
-                .find(
-                    crate::storage::database::Owed::STRONG,
-                    upload.repository,
-                    upload.key,
-                )
-                .await?;
-            let is_done = found.0.is_some_and(|version| version.id == upload.id);
-            match is_done {
-                true => None,
-                false => return Err(StorageError::NoSuchUpload.into()),
-            }
-        }
-        completed => completed?,
-    };
-    let output = CompleteMultipartUploadOutput {
-        bucket: Some(input.bucket.clone()),
-        location: Some(format!("/{}/{}", input.bucket, input.key)),
-        key: Some(input.key),
-        e_tag: Some(etag(&combined)),
-        ..CompleteMultipartUploadOutput::default()
-    };
-    Ok(with_token(store, S3Response::new(output), position))
 }
 
 pub(super) async fn abort(
@@ -160,6 +115,11 @@ pub(super) async fn list_parts(
         e_tag: Some(etag(&part.etag)),
         size: i64::try_from(part.size).ok(),
         last_modified: Some(Timestamp::from(time_of(part.modified))),
+        checksum_crc32: shown(part, "crc32"),
+        checksum_crc32c: shown(part, "crc32c"),
+        checksum_crc64nvme: shown(part, "crc64nvme"),
+        checksum_sha1: shown(part, "sha1"),
+        checksum_sha256: shown(part, "sha256"),
         ..Part::default()
     };
     let output = ListPartsOutput {
@@ -250,47 +210,8 @@ pub(super) fn part_number(number: i32) -> S3Result<i32> {
     }
 }
 
-/// The numbers and `ETags` of the parts that are to be put together, which must be in order.
-fn wanted(parts: &[CompletedPart]) -> S3Result<Vec<(i32, String)>> {
-    let part = |part: &CompletedPart| {
-        let etag = part.e_tag.as_ref().map(|it| it.value().to_owned());
-        Some((part.part_number?, etag?))
-    };
-    let wanted: Option<Vec<_>> = parts.iter().map(part).collect();
-    let wanted = wanted.filter(|parts| !parts.is_empty());
-    let wanted = wanted.ok_or_else(|| s3_error!(MalformedXML))?;
-    match wanted.is_sorted_by(|one, next| one.0 < next.0) {
-        true => Ok(wanted),
-        false => Err(s3_error!(InvalidPartOrder)),
-    }
-}
-
-/// Refuses to put parts together that are not as large as the client says.
-async fn check_size(
-    store: &Store,
-    upload: UploadAt<'_>,
-    wanted: &[(i32, String)],
-    size: i64,
-) -> S3Result<()> {
-    let uploads = Uploads(&store.index);
-    let stored = match uploads.parts(upload, 0, i64::from(PARTS_MAX)).await {
-        // It may have been completed already.
-        Err(StorageError::NoSuchUpload) => return Ok(()),
-        stored => stored?,
-    };
-    let is_wanted = |part: &&StoredPart| {
-        let found = wanted.binary_search_by_key(&part.number, |(number, _)| *number);
-        found.is_ok()
-    };
-    let sizes = stored.iter().filter(is_wanted).map(|part| part.size);
-    let sum: u64 = sizes.sum();
-    match u64::try_from(size) == Ok(sum) {
-        true => Ok(()),
-        false => Err(s3_error!(
-            InvalidRequest,
-            "The parts do not have the size that x-amz-mp-object-size says"
-        )),
-    }
+fn shown(part: &StoredPart, algorithm: &str) -> Option<String> {
+    part.checksums.as_ref()?.get(algorithm).cloned()
 }
 
 fn most(requested: Option<i32>) -> S3Result<i32> {

@@ -133,3 +133,43 @@ async fn a_document_that_is_not_what_was_declared_is_400_and_nothing_is_done() {
         assert_eq!(request.send().await.status(), 200);
     }
 }
+
+#[tokio::test]
+async fn a_body_that_an_operation_does_not_read_is_400_and_nothing_is_done() {
+    const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    s3.put(REPOSITORY, "key", b"bytes").await;
+    let from = format!("/{REPOSITORY}/key");
+    let requests = || {
+        let copy = s3.request(Method::PUT, REPOSITORY, "copy");
+        let create = s3.request(Method::POST, REPOSITORY, "parts");
+        [
+            copy.header("x-amz-copy-source", &from),
+            create.query("uploads", ""),
+            s3.request(Method::DELETE, REPOSITORY, "key"),
+        ]
+    };
+    let invalid = (400, "InvalidRequest".to_owned());
+    for request in requests() {
+        let unread = request.body(b"body").send_with_hash(NOTHING).await;
+        assert_eq!(code(unread).await, invalid);
+    }
+    for request in requests() {
+        let wrong = request.header("content-md5", MD5).send().await;
+        assert_eq!(code(wrong).await, bad_digest());
+    }
+    let unknown = s3.request(Method::POST, REPOSITORY, "parts");
+    let unknown = unknown.query("uploads", "");
+    let unknown = unknown.header("x-amz-checksum-algorithm", "FOO");
+    assert_eq!(code(unknown.send().await).await, invalid);
+    let announced = s3.request(Method::PUT, REPOSITORY, "copy").body(b"bytes");
+    let announced = announced.header("x-amz-sdk-checksum-algorithm", "SHA256");
+    assert_eq!(code(announced.send().await).await, invalid);
+    assert_eq!(s3.get(REPOSITORY, "copy").await.status(), 404);
+    assert_eq!(s3.read(REPOSITORY, "key").await, b"bytes");
+    for request in requests() {
+        let answer = request.send_with_hash("UNSIGNED-PAYLOAD").await;
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+}

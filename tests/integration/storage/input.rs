@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::bucket_server::{BucketFault, BucketServer};
-use super::rotation::post;
+use super::rotation::{FORM, form_with, post};
 use super::s3_client::code;
 use super::world::{REPOSITORY, StorageWorld};
 use crate::world::DEADLINE;
@@ -166,6 +166,31 @@ async fn a_form_names_its_object_after_its_file_before_the_policy_is_judged() {
     assert_eq!(world.s3.read(REPOSITORY, "f/$filename").await, b"bytes");
     let objects = "select string_agg(key, ' ' order by key) from tidegate.storage_object";
     assert_eq!(world.value(objects).await, "f/$filename f/a");
+}
+
+#[tokio::test]
+async fn a_form_that_its_policy_does_not_allow_is_access_denied() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let post = async |form: String| {
+        let request = world
+            .s3
+            .client
+            .post(format!("{}/{REPOSITORY}", world.s3.base));
+        let request = request.header("content-type", FORM);
+        let answer = request.body(format!("{form}\r\n--limit--\r\n")).send();
+        answer.await.unwrap()
+    };
+    let status = [("success_action_status", "201")];
+    let form = form_with(&world.s3, "form", &status, "bytes");
+    let other = form.replace("\r\n\r\nform\r\n", "\r\n\r\nother\r\n");
+    assert_ne!(form, other);
+    let denied = (403, "AccessDenied".to_owned());
+    assert_eq!(code(post(other).await).await, denied);
+    assert_eq!(world.s3.get(REPOSITORY, "other").await.status(), 404);
+    let made = post(form).await;
+    assert_eq!(made.status(), 201);
+    let text = made.text().await.unwrap();
+    assert!(text.contains("<ETag>&quot;"), "{text}");
 }
 
 #[tokio::test]

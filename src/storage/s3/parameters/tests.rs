@@ -149,27 +149,6 @@ fn a_condition_that_is_not_judged_is_refused_by_its_name() {
 }
 
 #[test]
-fn a_body_that_is_not_sent_in_chunks_has_the_length_that_was_declared() {
-    let outcome = |decoded: &'static str, hash: &'static str| {
-        let headers = [
-            ("content-length", "5"),
-            ("x-amz-decoded-content-length", decoded),
-            ("x-amz-content-sha256", hash),
-        ];
-        let headers = headers.map(|(name, value)| {
-            let name = http::HeaderName::from_static(name);
-            (name, http::HeaderValue::from_static(value))
-        });
-        let checked = check("PutObject", "", &headers.into_iter().collect());
-        checked.map_err(|error| error.code().as_str().to_owned())
-    };
-    let incomplete = Err("IncompleteBody".to_owned());
-    assert_eq!(outcome("3", "UNSIGNED-PAYLOAD"), incomplete);
-    assert_eq!(outcome("5", "UNSIGNED-PAYLOAD"), Ok(()));
-    assert_eq!(outcome("3", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"), Ok(()));
-}
-
-#[test]
 fn a_header_that_promises_what_is_not_done_is_refused_by_its_name() {
     for (name, value) in [
         ("x-amz-write-offset-bytes", "5"),
