@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType, date_time_ymd};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tidegate::gateway::admin::Topology;
@@ -53,6 +53,11 @@ fn signed(directory: &Path, name: &str, shown: &Shown<'_>) {
 
 /// Signs a certificate of some URIs that is valid until a time.
 pub(crate) fn sign(directory: &Path, name: &str, uris: &[&str], until: SystemTime) {
+    sign_within(directory, name, uris, [SystemTime::UNIX_EPOCH, until]);
+}
+
+/// Signs a certificate of some URIs that is valid between two times.
+pub(crate) fn sign_within(directory: &Path, name: &str, uris: &[&str], valid: [SystemTime; 2]) {
     let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
     let ca_key = KeyPair::from_pem(&read("ca.key")).unwrap();
     let issuer = Issuer::from_ca_cert_pem(&read("ca.crt"), ca_key).unwrap();
@@ -65,7 +70,8 @@ pub(crate) fn sign(directory: &Path, name: &str, uris: &[&str], until: SystemTim
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,
     ];
-    params.not_before = date_time_ymd(2000, 1, 1);
+    let [from, until] = valid;
+    params.not_before = from.into();
     params.not_after = until.into();
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, &issuer).unwrap();
