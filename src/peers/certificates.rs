@@ -250,17 +250,17 @@ mod tests {
     fn a_ca_with_the_key_of_another_signs_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let [own, other, out] = ["own", "other", "out"].map(|it| folder.path().join(it));
-        let regions = ["eu-west-1".parse().unwrap()];
+        let regions = ["eu-west-1".parse::<RegionId>().unwrap()];
         for directory in [&own, &other] {
             write_certificates(&plan(&regions, directory, None)).unwrap();
         }
         fs::copy(other.join(CA_KEY), own.join(CA_KEY)).unwrap();
-        let refused = write_certificates(&plan(&regions, &out, Some(&own)));
+        let refused = write_certificates(&plan(&regions, &out, Some(own.as_path())));
         let refused = refused.unwrap_err().to_string();
         let expected = "own/ca.key\" is not the key of the certificate beside it, \"ca.crt\"";
         assert!(refused.ends_with(expected), "{refused}");
         assert!(!out.exists());
-        let signed = write_certificates(&plan(&regions, &out, Some(&other)));
+        let signed = write_certificates(&plan(&regions, &out, Some(other.as_path())));
         assert_eq!(signed.unwrap().len(), 2);
     }
 }
