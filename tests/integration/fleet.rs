@@ -535,7 +535,11 @@ async fn in_a_fleet_revisions_come_before_the_built_in_policy_and_a_rollback_ret
     run(&["rollout", "1", "--bake", "1ms", "--blast-radius", "100%"]).await;
     until_text("\"1\"", &|text| text == policy).await;
     for gateway in &gateways {
-        wait_until(gateway, "its revision is shown", |view| view.revision == 1).await;
+        wait_until(gateway, "both regions' revisions are shown", |view| {
+            let all = view.regions.iter().all(|it| it.revision == Some(1));
+            view.revision == 1 && view.regions.len() == 2 && all
+        })
+        .await;
     }
     run(&["rollback"]).await;
     until_text("\"0\"", &|text| text.contains("prefer local | nearest")).await;
