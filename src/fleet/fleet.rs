@@ -354,6 +354,14 @@ impl Fleet {
         place.map_or(0, |it| self.drain_of(it).version)
     }
 
+    /// Returns the oldest revision that one of a region's gateways has in force, once one of them has spoken.
+    pub fn revision_of(&self, region: &RegionId) -> Option<u32> {
+        let place = self.place(region)?;
+        let own = self.record().filter(|_| place == OWN);
+        let records = self.regions[place].gateways.records().chain(own);
+        records.map(|record| record.revision).min()
+    }
+
     /// Returns how often what a peer sent was dropped.
     pub fn dropped(&self) -> DroppedCounts {
         self.dropped

@@ -22,7 +22,8 @@ pub(crate) const AT_ONCE: f64 = 3.0;
 /// How this gateway is, as its driver measures it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Own {
-    /// What it served: clients' requests, hops and probes but for those of `/health/edge`.
+    /// What it served: clients' requests, hops and probes but for those of `/health/edge` and those whose time
+    /// has run out.
     pub served: Summary,
     /// How busy the busiest of its pools and limits is.
     pub saturation_pct: u8,

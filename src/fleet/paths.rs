@@ -18,7 +18,7 @@ pub(crate) const QUICK_MAX: Duration = Duration::from_secs(1);
 /// A probe that nothing was heard of for so long was lost.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(6);
 
-/// A path of which all probes time out for so long, while those of another one are answered, has become
+/// A path of which all probes fail slowly for so long, while those of another one are answered, has become
 /// slow by itself.
 const TIMING_OUT_MAX: Duration = Duration::from_secs(60);
 
@@ -39,7 +39,7 @@ struct KeptPath {
     path: Arc<str>,
     asked_at: Option<Duration>,
     is_under_way: bool,
-    /// Since when all of its probes have timed out.
+    /// Since when all of its probes have timed out, by their own time or by a shorter one of the region.
     timing_out_since: Option<Duration>,
 }
 
@@ -89,7 +89,8 @@ impl Paths {
         };
         let known = &mut self.kept[at];
         known.is_under_way = false;
-        let timed_out = outcome == Outcome::Failed && took >= PROBE_MAX;
+        // A path that is kept was answered in less.
+        let timed_out = outcome == Outcome::Failed && took >= QUICK_MAX;
         let since = timed_out.then(|| known.timing_out_since.unwrap_or(now));
         known.timing_out_since = since;
         let is_slow_by_itself = since.is_some_and(|since| {
@@ -187,6 +188,16 @@ mod tests {
         assert_eq!(are(&paths), ["/slow", "/quick"]);
         let mut paths = with(&["/slow", "/quick"]);
         ask_for(&mut paths, 80, (Outcome::Served, QUICKLY));
+        assert_eq!(are(&paths), ["/quick"]);
+    }
+
+    #[test]
+    fn a_path_that_alone_reaches_a_limit_of_the_region_for_a_minute_is_dropped() {
+        let mut paths = with(&["/slow", "/quick"]);
+        for now in (0..80).step_by(4).map(secs) {
+            paths.asked("/slow", Outcome::Failed, QUICK_MAX, now);
+            paths.asked("/quick", Outcome::Served, QUICKLY, now);
+        }
         assert_eq!(are(&paths), ["/quick"]);
     }
 

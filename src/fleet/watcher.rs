@@ -26,6 +26,11 @@ const FRAMING_BYTES: usize = 14;
 /// Records of an Update other than one with everything: as many as a second pays for.
 const RECORDS_MAX: usize = 24;
 
+/// Updates that must be left of what may be sent, one of them for what is urgent: else it would wait behind
+/// quantities that change all the time.
+const LEFT_FOR_ANY: f64 = 2.0;
+const LEFT_FOR_URGENT: f64 = 1.0;
+
 /// A stream of Updates to a peer.
 #[derive(Clone, Debug)]
 pub(crate) struct Watcher {
@@ -59,9 +64,6 @@ impl Watcher {
         now: Duration,
     ) -> Option<Vec<u8>> {
         let mine = own.made()?;
-        if !self.updates.has(1.0, now) {
-            return None;
-        }
         let all = self
             .all_sent
             .is_none_or(|sent| now.saturating_sub(sent) >= ALL_EVERY);
@@ -71,7 +73,12 @@ impl Watcher {
         let mut due: Vec<_> = std::iter::once((own.id, mine)).chain(told).collect();
         let gone = self.gone(&due);
         let urgent = !gone.is_empty() || due.iter().any(|(id, it)| self.is_urgent(*id, it));
-        if !self.bytes.has(0.0, now) && !urgent {
+        let least = if urgent {
+            LEFT_FOR_URGENT
+        } else {
+            LEFT_FOR_ANY
+        };
+        if !self.updates.has(least, now) || !self.bytes.has(0.0, now) && !urgent {
             return None;
         }
         if !all {
@@ -132,6 +139,31 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::own::Own;
+
+    #[test]
+    fn what_is_urgent_does_not_wait_behind_quantities_that_change_all_the_time() {
+        let mut own = Voice::new(GatewayId(1));
+        let (siblings, mut clock) = (Gateways::default(), Clock::default());
+        let mut watcher = Watcher::new(false);
+        for step in 1..=60u32 {
+            clock.advance(Duration::from_millis(50) * step);
+            let busy = Own {
+                saturation_pct: (step % 50 * 2) as u8,
+                ..Own::default()
+            };
+            own.update(&busy, false, &clock);
+            watcher.update(&own, &siblings, clock.raw);
+            let (mut own, mut watcher, mut clock) = (own.clone(), watcher.clone(), clock);
+            clock.advance(clock.raw + Duration::from_millis(1));
+            let leaves = Own {
+                leaving: true,
+                ..busy
+            };
+            own.update(&leaves, false, &clock);
+            let update = watcher.update(&own, &siblings, clock.raw);
+            assert!(update.is_some(), "step {step}");
+        }
+    }
 
     /// A region of 64 gateways, of which all change all the time.
     #[test]

@@ -94,7 +94,8 @@ impl Observer {
             self.count_cache(status.result());
         }
         if let Some(served) = &self.served {
-            served.add(&self.region, status.as_u16(), &view, problem.as_deref());
+            let ended = (status.as_u16(), is_probe);
+            served.add(&self.region, ended, &view, problem.as_deref());
         }
         let endpoint = metrics_of(&seen, probe);
         let took = entry.account_for(endpoint, status.as_u16(), &view, problem.as_deref());

@@ -29,10 +29,13 @@ impl Default for ServedRequests {
 
 impl ServedRequests {
     /// Counts a request; one that another region has served, or none, does not count.
+    ///
+    /// Nor does a probe whose time has run out. The gateway that has sent it counts that as seen by itself: a
+    /// path that hangs, which one gateway asks for again and again, must not speak for the region.
     pub(super) fn add(
         &self,
         own: &RegionId,
-        status: u16,
+        (status, is_probe): (u16, bool),
         account: &AccountView<'_>,
         problem: Option<&Problem>,
     ) {
@@ -42,6 +45,7 @@ impl ServedRequests {
             return;
         };
         let outcome = match problem.map(Problem::kind) {
+            Some(ProblemKind::Deadline) if is_probe => return,
             Some(ProblemKind::NoPrimary) => Outcome::NoPrimary,
             _ if status >= 500 => Outcome::Failed,
             _ => Outcome::Served,
@@ -66,5 +70,33 @@ impl ServedRequests {
     fn samples(&self) -> MutexGuard<'_, Samples> {
         // A panic while the lock is held loses a sample at worst.
         self.samples.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::account::Timing;
+
+    /// Returns the requests and failures that are counted of one that ends with a problem.
+    fn counted(is_probe: bool, kind: ProblemKind) -> (u64, u64) {
+        let served = ServedRequests::default();
+        let account = AccountView {
+            timing: Some(Timing::default()),
+            ..AccountView::default()
+        };
+        let problem = Problem::new(kind, "x");
+        let status = problem.status().as_u16();
+        let own = "eu-west-1".parse().unwrap();
+        served.add(&own, (status, is_probe), &account, Some(&problem));
+        let summary = served.summary();
+        (summary.requests, summary.failed)
+    }
+
+    #[test]
+    fn a_probe_whose_time_has_run_out_says_nothing_of_the_region() {
+        assert_eq!(counted(true, ProblemKind::Deadline), (0, 0));
+        assert_eq!(counted(false, ProblemKind::Deadline), (1, 1));
+        assert_eq!(counted(true, ProblemKind::NoNode), (1, 1));
     }
 }

@@ -10,8 +10,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, string::Ia5String,
 };
+use x509_parser::parse_x509_certificate;
 
 use super::identity::REGION_URI;
+use crate::http::pem_certificates;
 use tidegate_model::RegionId;
 
 const CA_CERTIFICATE: &str = "ca.crt";
@@ -38,6 +40,9 @@ pub enum CertificatesError {
     /// A file or directory cannot be read or written.
     #[error("{0:?}: {1}")]
     File(PathBuf, #[source] io::Error),
+    /// What signs would not be what the CA's certificate speaks of, so that no peer would trust it.
+    #[error("{0:?} is not the key of the certificate beside it, \"ca.crt\"")]
+    OtherKey(PathBuf),
     /// The CA cannot be used, or something cannot be signed.
     #[error("{0:?}: {1}")]
     Certificate(PathBuf, #[source] rcgen::Error),
@@ -75,7 +80,10 @@ pub fn write_certificates(plan: &CertificatesPlan<'_>) -> Result<Vec<PathBuf>, C
         let file = plan.directory.join(name);
         |error| CertificatesError::Certificate(file, error)
     };
-    let issuer = Issuer::from_ca_cert_pem(&ca, ca_key).map_err(refused(CA_CERTIFICATE))?;
+    let issuer = Issuer::from_ca_cert_pem(&ca, ca_key).map_err(|error| {
+        let directory = plan.authority.unwrap_or(plan.directory);
+        CertificatesError::Certificate(directory.join(CA_CERTIFICATE), error)
+    })?;
     if plan.authority.is_none() {
         files.push((CA_CERTIFICATE.to_owned(), ca, CERTIFICATE_MODE));
         files.push((CA_KEY.to_owned(), key, KEY_MODE));
@@ -123,7 +131,20 @@ fn read_authority(directory: &Path) -> Result<(String, KeyPair), CertificatesErr
     };
     let key = KeyPair::from_pem(&read(CA_KEY)?);
     let key = key.map_err(|error| CertificatesError::Certificate(directory.join(CA_KEY), error))?;
-    Ok((read(CA_CERTIFICATE)?, key))
+    let certificate = read(CA_CERTIFICATE)?;
+    match is_key_of(&key, &certificate) {
+        Some(false) => Err(CertificatesError::OtherKey(directory.join(CA_KEY))),
+        // What cannot be read is refused with its reason.
+        Some(true) | None => Ok((certificate, key)),
+    }
+}
+
+/// Returns whether a key is that of a certificate, if this can be read.
+fn is_key_of(key: &KeyPair, certificate: &str) -> Option<bool> {
+    let certificates = pem_certificates(certificate.as_bytes()).ok()?;
+    let (_, certificate) = parse_x509_certificate(certificates.first()?).ok()?;
+    let public = &certificate.public_key().subject_public_key.data;
+    Some(**public == *key.public_key_raw())
 }
 
 fn authority(lifetime: Duration) -> Result<(String, KeyPair), rcgen::Error> {
@@ -205,5 +226,41 @@ pub(super) mod testing {
         }
         let key = KeyPair::generate().unwrap();
         params.self_signed(&key).unwrap().der().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan<'a>(
+        regions: &'a [RegionId],
+        directory: &'a Path,
+        authority: Option<&'a Path>,
+    ) -> CertificatesPlan<'a> {
+        CertificatesPlan {
+            regions,
+            directory,
+            authority,
+            days: 1,
+        }
+    }
+
+    #[test]
+    fn a_ca_with_the_key_of_another_signs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let [own, other, out] = ["own", "other", "out"].map(|it| folder.path().join(it));
+        let regions = ["eu-west-1".parse::<RegionId>().unwrap()];
+        for directory in [&own, &other] {
+            write_certificates(&plan(&regions, directory, None)).unwrap();
+        }
+        fs::copy(other.join(CA_KEY), own.join(CA_KEY)).unwrap();
+        let refused = write_certificates(&plan(&regions, &out, Some(own.as_path())));
+        let refused = refused.unwrap_err().to_string();
+        let expected = "own/ca.key\" is not the key of the certificate beside it, \"ca.crt\"";
+        assert!(refused.ends_with(expected), "{refused}");
+        assert!(!out.exists());
+        let signed = write_certificates(&plan(&regions, &out, Some(other.as_path())));
+        assert_eq!(signed.unwrap().len(), 2);
     }
 }

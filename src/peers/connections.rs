@@ -1,6 +1,7 @@
 //! The connections that were dialled, and what is asked over them.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use http::{Request, Uri};
 use hyper::client::conn::http2::SendRequest;
 use tidegate_fleet::{ConnectionId, PROBE_MAX, Purpose};
 use tidegate_model::RegionId;
-use tidegate_telemetry::names;
+use tidegate_telemetry::{Throttle, names};
 use tidegate_traffic::health::Outcome;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -21,7 +22,7 @@ use tower::ServiceExt as _;
 
 use super::credentials::Credentials;
 use super::dial::Dial;
-use super::event::Event;
+use super::event::{Ending, Event};
 use super::grpc::{BytesCodec, CHECK, ORIGIN, client};
 use super::heard::HeardFlag;
 use crate::http::PROBE_PATHS;
@@ -29,6 +30,9 @@ use crate::tunnels::{Tunnels, outcome_of};
 
 /// A ping without an answer is given up a little before the fleet sends another.
 const PING_MAX: Duration = Duration::from_millis(2_900);
+
+/// That a region's gateways seem to refuse this one is said so often.
+const REFUSED_WARNED_EVERY: Duration = Duration::from_secs(60);
 
 /// The connections that were dialled and are not closed.
 pub(super) struct Connections {
@@ -39,11 +43,14 @@ pub(super) struct Connections {
     events: mpsc::Sender<Event>,
     /// Answers probes here.
     health: Router,
+    /// Of regions whose gateways have closed a connection without a word.
+    warnings: HashMap<RegionId, Throttle>,
 }
 
 struct Connection {
     task: JoinHandle<()>,
     region: RegionId,
+    address: SocketAddr,
     purpose: Purpose,
     heard: HeardFlag,
     /// Once it is open, and until it is retired.
@@ -63,11 +70,12 @@ impl Connections {
             credentials,
             events,
             health,
+            warnings: HashMap::new(),
         }
     }
 
     pub(super) fn dial(&mut self, dial: Dial) {
-        let purpose = dial.purpose;
+        let (address, purpose) = (dial.address, dial.purpose);
         let (id, heard) = (dial.connection, HeardFlag::default());
         let region = dial.region.clone();
         let credentials = Arc::clone(&self.credentials);
@@ -75,6 +83,7 @@ impl Connections {
         let connection = Connection {
             task: tokio::spawn(task),
             region,
+            address,
             purpose,
             heard,
             sender: None,
@@ -106,8 +115,29 @@ impl Connections {
     }
 
     /// Forgets a connection that has ended; returns whether it was known.
-    pub(super) fn forget(&mut self, id: ConnectionId) -> bool {
-        self.remove(id).is_some()
+    pub(super) fn forget(&mut self, id: ConnectionId, why: Ending) -> bool {
+        let Some(ended) = self.remove(id) else {
+            return false;
+        };
+        if why == Ending::Unanswered {
+            self.warn_of_refusal(&ended);
+        }
+        true
+    }
+
+    /// A peer does not say that it refuses a certificate, or why: its own log does.
+    fn warn_of_refusal(&mut self, ended: &Connection) {
+        let (region, address) = (&ended.region, ended.address);
+        let warnings = self.warnings.entry(region.clone());
+        let warnings = warnings.or_insert_with(|| Throttle::new(REFUSED_WARNED_EVERY));
+        if let Some(suppressed) = warnings.pass(Instant::now()) {
+            tracing::warn!(
+                %region,
+                %address,
+                suppressed,
+                "a peer closed the connection before it answered: it may refuse this gateway's certificate"
+            );
+        }
     }
 
     pub(super) fn close(&mut self, id: ConnectionId) {

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, InconsistentKeys, ServerConfig};
 use webpki::KeyUsage;
 
 use super::identity::{not_after, not_before};
 use super::refusal::Refusal;
 use super::trust::{Trust, is_version_1};
+use super::untimely::Untimely;
+use crate::http::{KEY_KINDS, check_chain, pem_certificates, pem_fault, pem_private_key};
 use tidegate_model::{RegionId, read_file};
 
 /// HTTP/2 alone is spoken between gateways.
@@ -24,9 +26,6 @@ const ALPN: &[u8] = b"h2";
 
 /// The largest file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// Stands in the PEM of an encrypted key, in either of its two forms.
-const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 /// Where the set is.
 #[derive(Clone, Debug)]
@@ -62,6 +61,9 @@ pub enum CredentialsError {
     /// The certificate is not one that a peer would accept.
     #[error("FLEET_CERT = {0:?}: {1}")]
     Refused(PathBuf, #[source] Refusal),
+    /// The certificate is valid at another time.
+    #[error("FLEET_CERT = {0:?}: the certificate {1}")]
+    Untimely(PathBuf, Untimely),
     /// The certificate is another region's.
     #[error("FLEET_CERT = {0:?}: the certificate is of {1}, but this gateway's region is {2}")]
     Region(PathBuf, RegionId, RegionId),
@@ -85,34 +87,34 @@ impl CredentialFiles {
     }
 
     /// The same, with a certificate that may be expired or not valid yet: its peers refuse it until it is
-    /// renewed, and the region is served alone meanwhile.
+    /// renewed, and the region is served alone meanwhile. Returns which it is.
     ///
     /// # Errors
     /// Names the file that cannot be used.
-    pub fn read_at_start(&self, region: &RegionId) -> Result<Credentials, CredentialsError> {
-        let read = self.read(region);
-        let Err(CredentialsError::Refused(file, Refusal::Expired)) = &read else {
-            return read;
+    pub fn read_at_start(
+        &self,
+        region: &RegionId,
+    ) -> Result<(Credentials, Option<Untimely>), CredentialsError> {
+        let untimely = match self.read(region) {
+            Ok(read) => return Ok((read, None)),
+            Err(CredentialsError::Untimely(_, untimely)) => untimely,
+            Err(error) => return Err(error),
         };
-        let is_early = self.certificates()?.first().is_some_and(is_early);
-        match is_early {
-            true => {
-                tracing::error!(
-                    ?file,
-                    "the fleet's certificate is not valid yet: peers refuse it"
-                );
-            }
-            false => tracing::error!(?file, "the fleet's certificate is expired: peers refuse it"),
-        }
         let within = |leaf: &CertificateDer<'_>| {
-            let valid = match is_early {
-                true => not_before(leaf),
-                false => not_after(leaf),
+            let valid = match untimely {
+                Untimely::Early => not_before(leaf),
+                Untimely::Expired => not_after(leaf),
             };
             let valid = valid.and_then(|at| u64::try_from(at).ok());
             UnixTime::since_unix_epoch(Duration::from_secs(valid.unwrap_or_default()))
         };
-        self.read_as_of(region, within)
+        match self.read_as_of(region, within) {
+            // Then it is another certificate of the chain, which makes this one worth nothing at any time.
+            Err(CredentialsError::Untimely(file, _)) => {
+                Err(CredentialsError::Refused(file, Refusal::Expired))
+            }
+            read => Ok((read?, Some(untimely))),
+        }
     }
 
     fn read_as_of(
@@ -120,24 +122,19 @@ impl CredentialFiles {
         region: &RegionId,
         time: impl Fn(&CertificateDer<'_>) -> UnixTime,
     ) -> Result<Credentials, CredentialsError> {
-        let certificates = self.certificates()?;
-        let content = |why: String| CredentialsError::Content("FLEET_KEY", self.key.clone(), why);
-        let text = read("FLEET_KEY", &self.key)?;
-        let key = PrivateKeyDer::from_pem_slice(&text);
-        let key = key.map_err(|error| content(no_key(&text, &error)))?;
+        let content = |why: String| self.of_certificate(why);
+        let certificates = pem_certificates(&read("FLEET_CERT", &self.certificate)?);
+        let certificates = certificates.map_err(content)?;
+        check_chain(&certificates).map_err(content)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let signing = provider.key_provider.load_private_key(key.clone_key());
-        let signing = signing.map_err(|error| content(error.to_string()))?;
-        let fits = CertifiedKey::new(certificates.clone(), signing).keys_match();
-        fits.map_err(|_error| content("the key does not belong to the certificate".to_owned()))?;
+        let key = self.private_key(&certificates, &provider)?;
         let trust = Arc::new(self.trust(&provider)?);
         let Some((leaf, intermediates)) = certificates.split_first() else {
             return Err(content("there is no certificate".to_owned()));
         };
         for usage in [KeyUsage::server_auth(), KeyUsage::client_auth()] {
             let of = trust.verify(leaf, intermediates, time(leaf), usage);
-            let refused = |refusal| CredentialsError::Refused(self.certificate.clone(), refusal);
-            let of = of.map_err(refused)?;
+            let of = of.map_err(|refusal| self.refused(leaf, refusal))?;
             if of != *region {
                 let file = self.certificate.clone();
                 return Err(CredentialsError::Region(file, of, region.clone()));
@@ -154,37 +151,55 @@ impl CredentialFiles {
         })
     }
 
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
-        let file = &self.certificate;
-        let text = read("FLEET_CERT", file)?;
-        let content = |why: String| CredentialsError::Content("FLEET_CERT", file.clone(), why);
-        let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-        let all = all.map_err(|error| content(error.to_string()))?;
-        match all.is_empty() {
-            true => Err(content("it has no PEM certificate".to_owned())),
-            false => Ok(all),
+    /// Reads the key, which must be that of the first certificate.
+    fn private_key(
+        &self,
+        certificates: &[CertificateDer<'static>],
+        provider: &CryptoProvider,
+    ) -> Result<PrivateKeyDer<'static>, CredentialsError> {
+        let content = |why: String| CredentialsError::Content("FLEET_KEY", self.key.clone(), why);
+        let key = pem_private_key(&read("FLEET_KEY", &self.key)?).map_err(content)?;
+        let signing = provider.key_provider.load_private_key(key.clone_key());
+        let signing = signing.map_err(|_error| content(format!("the key must be {KEY_KINDS}")))?;
+        match CertifiedKey::new(certificates.to_vec(), signing).keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(key),
+            Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(content(
+                "the key does not belong to the certificate".to_owned(),
+            )),
+            Err(_) => {
+                let why = "its first certificate cannot be used in TLS".to_owned();
+                Err(self.of_certificate(why))
+            }
         }
     }
 
     fn trust(&self, provider: &Arc<CryptoProvider>) -> Result<Trust, CredentialsError> {
         let file = &self.authority;
-        let text = read("FLEET_CA", file)?;
         let content = |why: String| CredentialsError::Content("FLEET_CA", file.clone(), why);
-        let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-        let all = all.map_err(|error| content(error.to_string()))?;
-        if all.is_empty() {
-            return Err(content("it has no PEM certificate".to_owned()));
-        }
+        let text = read("FLEET_CA", file)?;
+        let all = pem_certificates(&text).map_err(content)?;
         let lists: Result<Vec<_>, _> =
             CertificateRevocationListDer::pem_slice_iter(&text).collect();
-        let lists = lists.map_err(|error| content(error.to_string()))?;
+        let lists = lists.map_err(|error| content(pem_fault(&error).to_owned()))?;
         if lists.iter().any(is_version_1) {
             return Err(content(
                 "the list of revoked certificates must be version 2: with OpenSSL, set `crlnumber`"
                     .to_owned(),
             ));
         }
-        Trust::new(&all, &lists, Arc::clone(provider)).map_err(|error| content(error.to_string()))
+        Trust::new(&all, &lists, Arc::clone(provider)).map_err(content)
+    }
+
+    fn of_certificate(&self, why: String) -> CredentialsError {
+        CredentialsError::Content("FLEET_CERT", self.certificate.clone(), why)
+    }
+
+    fn refused(&self, leaf: &CertificateDer<'_>, refusal: Refusal) -> CredentialsError {
+        let file = self.certificate.clone();
+        match (refusal, Untimely::of(leaf)) {
+            (Refusal::Expired, Some(untimely)) => CredentialsError::Untimely(file, untimely),
+            (refusal, _) => CredentialsError::Refused(file, refusal),
+        }
     }
 }
 
@@ -235,59 +250,7 @@ fn configurations(
     Ok((server, client))
 }
 
-/// Whether a certificate is not valid yet.
-fn is_early(leaf: &CertificateDer<'static>) -> bool {
-    let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
-    not_before(leaf).is_some_and(|begin| begin > now)
-}
-
-/// Why a file has no key that can be used.
-fn no_key(text: &[u8], error: &pem::Error) -> String {
-    let is_encrypted = text.windows(ENCRYPTED.len()).any(|it| it == ENCRYPTED);
-    match error {
-        _ if is_encrypted => "the key is encrypted: store it without a passphrase".to_owned(),
-        pem::Error::NoItemsFound => "it has no PEM private key".to_owned(),
-        error => error.to_string(),
-    }
-}
-
 fn read(variable: &'static str, file: &Path) -> Result<Vec<u8>, CredentialsError> {
     let unreadable = |error| CredentialsError::Unreadable(variable, file.into(), error);
     read_file(file, FILE_BYTES_MAX).map_err(unreadable)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_without_a_usable_key_says_what_it_has_instead() {
-        let why = |text: &str| {
-            let read = PrivateKeyDer::from_pem_slice(text.as_bytes());
-            no_key(text.as_bytes(), &read.unwrap_err())
-        };
-        for name in ["RSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"] {
-            let fields = match name {
-                "RSA PRIVATE KEY" => "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n",
-                _ => "",
-            };
-            let text = format!("-----BEGIN {name}-----\n{fields}AAAA\n-----END {name}-----\n");
-            assert!(why(&text).starts_with("the key is encrypted"), "{name}");
-        }
-        let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert_eq!(why(certificate), "it has no PEM private key");
-    }
-
-    #[test]
-    fn a_certificate_that_is_not_valid_yet_is_told_from_an_expired_one() {
-        let of = |begin, end| {
-            let mut params = rcgen::CertificateParams::default();
-            params.not_before = rcgen::date_time_ymd(begin, 1, 1);
-            params.not_after = rcgen::date_time_ymd(end, 1, 1);
-            let key = rcgen::KeyPair::generate().unwrap();
-            params.self_signed(&key).unwrap().der().clone()
-        };
-        assert!(is_early(&of(2100, 2101)));
-        assert!(!is_early(&of(2000, 2001)));
-    }
 }

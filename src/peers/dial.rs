@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::credentials::Credentials;
 use super::event::{Ending, Event};
@@ -54,9 +56,16 @@ impl Dial {
         heard: HeardFlag,
         events: mpsc::Sender<Event>,
     ) {
-        let driven = self.drive(&credentials, heard, &events).await;
+        let (driven, is_connected) = match self.connect(&credentials).await {
+            Ok(connected) => {
+                let driven = self.drive(connected, &credentials, &heard, &events);
+                (driven.await, true)
+            }
+            Err(error) => (Err(error), false),
+        };
         let ending = match driven {
             Ok(()) => Ending::InOrder,
+            Err(_) if is_connected && !heard.has_answered() => Ending::Unanswered,
             Err(_) => Ending::Lost,
         };
         if let Err(error) = driven {
@@ -73,12 +82,11 @@ impl Dial {
         let _driver_gone = events.send(closed).await;
     }
 
-    async fn drive(
+    /// Connects, and returns what the peer has shown.
+    async fn connect(
         &self,
         vouching: &ArcSwap<Credentials>,
-        heard: HeardFlag,
-        events: &mpsc::Sender<Event>,
-    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    ) -> Result<(TlsStream<TcpStream>, Shown), Box<dyn Error + Send + Sync>> {
         let credentials = vouching.load_full();
         let socket = TcpStream::connect(self.address).await?;
         socket.set_nodelay(true)?;
@@ -91,6 +99,16 @@ impl Dial {
             return Err(Refusal::Region.into());
         }
         let shown: Shown = peer.to_vec();
+        Ok((socket, shown))
+    }
+
+    async fn drive(
+        &self,
+        (socket, shown): (TlsStream<TcpStream>, Shown),
+        vouching: &ArcSwap<Credentials>,
+        heard: &HeardFlag,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let socket = Heard::dialled(socket, heard.clone());
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -100,6 +118,17 @@ impl Dial {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .handshake::<_, Body>(TokioIo::new(socket))
             .await?;
+        let mut connection = pin!(connection);
+        // In TLS 1.3 this side's handshake is done before the peer has seen its certificate. Only what the peer
+        // says then shows that it accepts it: its SETTINGS, which come first.
+        tokio::select! {
+            biased;
+            () = heard.answered() => {}
+            ended = connection.as_mut() => {
+                ended?;
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
         let opened = Event::Opened(self.connection, sender.clone());
         events.send(opened).await.map_err(io::Error::other)?;
         let driven = async {

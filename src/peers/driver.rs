@@ -158,10 +158,11 @@ impl Driver {
                 false => tracing::trace!("a connection opened that was given up"),
             },
             Event::Closed(id, why) => {
-                if self.connections.forget(id) {
+                if self.connections.forget(id, why) {
+                    let (fleet, out) = (&mut self.fleet, &mut self.out);
                     match why {
-                        Ending::Lost => self.fleet.closed(id, now, &mut self.out),
-                        Ending::InOrder => self.fleet.ended(id, now, &mut self.out),
+                        Ending::Lost | Ending::Unanswered => fleet.closed(id, now, out),
+                        Ending::InOrder => fleet.ended(id, now, out),
                     }
                     self.step();
                 }

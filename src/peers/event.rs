@@ -18,6 +18,9 @@ use tokio::time::Duration;
 pub(super) enum Ending {
     /// It was lost, or could not be opened.
     Lost,
+    /// It was lost before the peer had said anything over it, after TLS was done on this side: as it is when
+    /// the peer refuses this gateway's certificate.
+    Unanswered,
     /// One of its sides wanted it to end: by a GOAWAY, for example.
     InOrder,
 }
@@ -25,7 +28,7 @@ pub(super) enum Ending {
 /// What the driver hears of, from connections, the listener and operators.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A connection stands.
+    /// A connection stands, and the peer has said something over it.
     Opened(ConnectionId, SendRequest<Body>),
     /// A connection has ended or could not be opened.
     Closed(ConnectionId, Ending),

@@ -11,6 +11,7 @@ use futures_util::task::AtomicWaker;
 use metrics::Counter;
 use tidegate_telemetry::names;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 use crate::http::{ConnectionWindows, Direction, FrameMeter, PREFACE_LENGTH};
 
@@ -21,6 +22,10 @@ pub(super) struct HeardFlag(Arc<Flags>);
 #[derive(Debug, Default)]
 struct Flags {
     heard: AtomicBool,
+    /// Whether anything was ever read.
+    answered: AtomicBool,
+    /// Wakes what waits for that.
+    answer: Notify,
     closed: AtomicBool,
     /// The task that reads and writes.
     task: AtomicWaker,
@@ -31,6 +36,26 @@ impl HeardFlag {
     /// Returns whether something was read, and forgets it.
     pub(super) fn take(&self) -> bool {
         self.0.heard.swap(false, Ordering::Relaxed)
+    }
+
+    /// Returns whether anything was ever read.
+    pub(super) fn has_answered(&self) -> bool {
+        self.0.answered.load(Ordering::Acquire)
+    }
+
+    /// Completes when something was read for the first time; of several that wait, one may go on waiting.
+    pub(super) async fn answered(&self) {
+        if !self.has_answered() {
+            // One that came meanwhile is kept for it.
+            self.0.answer.notified().await;
+        }
+    }
+
+    fn hear(&self) {
+        self.0.heard.store(true, Ordering::Relaxed);
+        if !self.0.answered.swap(true, Ordering::AcqRel) {
+            self.0.answer.notify_one();
+        }
     }
 
     /// Returns the connection's windows.
@@ -106,7 +131,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.flag.0.heard.store(true, Ordering::Relaxed);
+            self.flag.hear();
             self.passed(Direction::In, &buffer.filled()[before..]);
         }
         read
@@ -139,5 +164,40 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+    use std::pin::pin;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    #[tokio::test]
+    async fn a_connection_is_answered_with_the_first_byte_that_is_read() {
+        let (here, mut there) = duplex(64);
+        let flag = HeardFlag::default();
+        let mut socket = Heard::dialled(here, flag.clone());
+        socket.write_all(b"PRI").await.unwrap();
+        let mut answered = pin!(flag.answered());
+        assert!(answered.as_mut().now_or_never().is_none());
+        there.write_all(&[0]).await.unwrap();
+        assert!(!flag.has_answered(), "it was not read yet");
+        socket.read_u8().await.unwrap();
+        assert!(answered.as_mut().now_or_never().is_some());
+        flag.answered().await;
+        // What a look forgets is that it was heard, not that it was answered.
+        assert!(flag.take() && !flag.take() && flag.has_answered());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_without_a_byte_was_not_answered() {
+        let (here, there) = duplex(64);
+        let flag = HeardFlag::default();
+        let mut socket = Heard::dialled(here, flag.clone());
+        drop(there);
+        assert!(socket.read_u8().await.is_err());
+        assert!(!flag.has_answered());
     }
 }

@@ -113,7 +113,11 @@ impl Membership {
     ) -> Result<Self, MembershipError> {
         show_metrics();
         let (alive, ended) = mpsc::channel(1);
-        let credentials = config.files.read_at_start(region)?;
+        let (credentials, untimely) = config.files.read_at_start(region)?;
+        if let Some(untimely) = untimely {
+            let file = &config.files.certificate;
+            tracing::error!(?file, "the fleet's certificate {untimely}: peers refuse it");
+        }
         let credentials = Arc::new(ArcSwap::from_pointee(credentials));
         let unbound = |error| MembershipError::Listen(config.listen, error);
         let listener = Listener::bind("fleet", config.listen).map_err(unbound)?;

@@ -4,6 +4,7 @@ mod refusal;
 mod identity;
 mod certificates;
 mod trust;
+mod untimely;
 mod credentials;
 mod renewal;
 mod vouched;
@@ -39,4 +40,5 @@ pub use refusal::Refusal;
 pub use settings::{
     FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, FLEET_SECTION, FleetConfig, PEER, Peer,
 };
+pub use untimely::Untimely;
 pub use view::{FleetRegionView, FleetView};

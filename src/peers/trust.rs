@@ -29,18 +29,29 @@ pub(super) struct Trust {
 
 impl Trust {
     /// Makes the trust in CAs, with their lists of revoked certificates.
+    ///
+    /// # Errors
+    /// Says which of them cannot be used.
     pub(super) fn new(
         authorities: &[CertificateDer<'_>],
         lists: &[CertificateRevocationListDer<'_>],
         provider: Arc<CryptoProvider>,
-    ) -> Result<Self, webpki::Error> {
-        let anchor = |ca| anchor_from_trusted_cert(ca).map(|anchor| anchor.to_owned());
-        let list = |list: &CertificateRevocationListDer<'_>| {
-            OwnedCertRevocationList::from_der(list).map(CertRevocationList::from)
+    ) -> Result<Self, String> {
+        let anchor = |(at, ca): (usize, &CertificateDer<'_>)| match anchor_from_trusted_cert(ca) {
+            Ok(anchor) => Ok(anchor.to_owned()),
+            Err(_) => Err(format!("its certificate {} cannot be used as a CA", at + 1)),
         };
+        let list = |(at, list): (usize, &CertificateRevocationListDer<'_>)| {
+            let read = OwnedCertRevocationList::from_der(list).map(CertRevocationList::from);
+            read.map_err(|_error| {
+                format!("its list {} of revoked certificates cannot be read", at + 1)
+            })
+        };
+        let anchors = authorities.iter().enumerate().map(anchor);
+        let revoked = lists.iter().enumerate().map(list);
         Ok(Self {
-            anchors: authorities.iter().map(anchor).collect::<Result<_, _>>()?,
-            revoked: lists.iter().map(list).collect::<Result<_, _>>()?,
+            anchors: anchors.collect::<Result<_, _>>()?,
+            revoked: revoked.collect::<Result<_, _>>()?,
             provider,
         })
     }

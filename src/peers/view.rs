@@ -58,8 +58,13 @@ pub struct FleetRegionView {
     /// region, `regions` of `/admin/topology` has null there.
     #[serde(default)]
     pub lag_ms: Option<f64>,
-    /// For how long its drain lasts; begun seconds count.
+    /// For how long its drain lasts; begun seconds count. Of another region, which tells whole seconds, it may be
+    /// one less.
     pub drained_for_s: u64,
+    /// The oldest revision of the traffic policy that one of its gateways has in force, 0 for the built-in one or a
+    /// file; null until one of them has spoken.
+    #[serde(default)]
+    pub revision: Option<u32>,
     /// The version of its drain, which is not shown.
     #[serde(skip)]
     pub drain_version: u32,
@@ -99,6 +104,7 @@ impl FleetView {
                 round_trip_ms: fleet.round_trip(region).map(|it| it.as_secs_f64() * 1e3),
                 rps: region.said().rate,
                 drained_for_s: whole_seconds(fleet.drained_for(region.id())),
+                revision: fleet.revision_of(region.id()),
                 drain_version: fleet.drain_version(region.id()),
             }
         };

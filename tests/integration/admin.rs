@@ -112,7 +112,13 @@ async fn an_unknown_path_or_method_is_a_problem_on_every_route() {
         let unknown = world.admin(Method::POST, path).send().await.unwrap();
         problem(unknown, 404, "not-found").await;
     }
-    for query in ["for=1m&for=2m", "for=%ff", "for=1m&force=2", ""] {
+    for query in [
+        "for=1m&for=2m",
+        "for=%ff",
+        "for=1m&force=2",
+        "for=1m&x=1",
+        "",
+    ] {
         let path = format!("/admin/regions/us-east-1/drain?{query}");
         let refused = world.admin(Method::POST, &path).send().await.unwrap();
         problem(refused, 400, "invalid-parameter").await;

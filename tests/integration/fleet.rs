@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType, date_time_ymd};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tidegate::gateway::admin::Topology;
@@ -53,6 +53,11 @@ fn signed(directory: &Path, name: &str, shown: &Shown<'_>) {
 
 /// Signs a certificate of some URIs that is valid until a time.
 pub(crate) fn sign(directory: &Path, name: &str, uris: &[&str], until: SystemTime) {
+    sign_within(directory, name, uris, [SystemTime::UNIX_EPOCH, until]);
+}
+
+/// Signs a certificate of some URIs that is valid between two times.
+pub(crate) fn sign_within(directory: &Path, name: &str, uris: &[&str], valid: [SystemTime; 2]) {
     let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
     let ca_key = KeyPair::from_pem(&read("ca.key")).unwrap();
     let issuer = Issuer::from_ca_cert_pem(&read("ca.crt"), ca_key).unwrap();
@@ -65,7 +70,8 @@ pub(crate) fn sign(directory: &Path, name: &str, uris: &[&str], until: SystemTim
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,
     ];
-    params.not_before = date_time_ymd(2000, 1, 1);
+    let [from, until] = valid;
+    params.not_before = from.into();
     params.not_after = until.into();
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, &issuer).unwrap();
@@ -538,7 +544,11 @@ async fn in_a_fleet_revisions_come_before_the_built_in_policy_and_a_rollback_ret
     run(&["rollout", "1", "--bake", "1ms", "--blast-radius", "100%"]).await;
     until_text("\"1\"", &|text| text == policy).await;
     for gateway in &gateways {
-        wait_until(gateway, "its revision is shown", |view| view.revision == 1).await;
+        wait_until(gateway, "both regions' revisions are shown", |view| {
+            let all = view.regions.iter().all(|it| it.revision == Some(1));
+            view.revision == 1 && view.regions.len() == 2 && all
+        })
+        .await;
     }
     run(&["rollback"]).await;
     until_text("\"0\"", &|text| text.contains("prefer local | nearest")).await;

@@ -29,6 +29,8 @@ enum InvalidOrder {
     Time,
     #[error("`force` must be true or false")]
     Force,
+    #[error("the parameters of a drain are `for` and `force`")]
+    Unknown,
     #[error("a region is undrained until it is drained again; there is no parameter")]
     Undrain,
 }
@@ -68,6 +70,11 @@ pub(super) async fn undrain(
 /// For how long, and whether also if no other region is left.
 fn order(query: &str) -> Result<(Duration, bool), Problem> {
     let query = Query::parse(query)?;
+    let known = ["for", "force"].into_iter();
+    // One that is misspelt was meant to change something.
+    if query.len() > known.filter(|name| query.get(name).is_some()).count() {
+        return Err(InvalidOrder::Unknown.into());
+    }
     let time = query.get("for").map(humantime::parse_duration);
     let time = match time {
         Some(Ok(time)) if (SHORTEST..=LONGEST).contains(&time) => time,
@@ -125,6 +132,9 @@ mod tests {
             "for=%ff",
             "for=1m&force=",
             "for=1m&force=yes",
+            "for=1m&x=1",
+            "for=1m&Force=true",
+            "for=1m&force=true&x",
         ] {
             let problem = order(query).unwrap_err();
             assert_eq!(problem.kind(), ProblemKind::InvalidParameter, "{query}");

@@ -59,6 +59,10 @@ pub struct RegionEntry {
     /// For how long its drain lasts; null without a fleet.
     #[serde(default)]
     pub drained_for_s: Option<u64>,
+    /// The oldest revision of the traffic policy that one of its gateways has in force, 0 for the built-in one or a
+    /// file; null without a fleet, and until one of them has spoken.
+    #[serde(default)]
+    pub revision: Option<u32>,
 }
 
 impl From<RegionSummary> for RegionEntry {
@@ -83,6 +87,7 @@ impl From<RegionSummary> for RegionEntry {
             gateways: None,
             tunnels: None,
             drained_for_s: None,
+            revision: None,
         }
     }
 }
@@ -111,6 +116,7 @@ impl RegionEntry {
             gateways: Some(said.gateways),
             tunnels: Some(said.tunnels),
             drained_for_s: Some(said.drained_for_s),
+            revision: said.revision,
             ..self
         }
     }
@@ -271,6 +277,7 @@ mod tests {
             saturation: None,
             lag_ms: Some(7.0),
             drained_for_s: 0,
+            revision: None,
             drain_version: 0,
         }
     }

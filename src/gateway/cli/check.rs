@@ -13,7 +13,7 @@ use crate::endpoint::{EndpointAuth, RouteTables};
 use crate::gateway::config::{InForce, Settings, in_force};
 use crate::gateway::nodes::session;
 use crate::gateway::statement_check::check_on_any_node;
-use crate::peers::{CredentialsError, Peer, Refusal};
+use crate::peers::Peer;
 use crate::sql::LocalSettings;
 use crate::upstream::PositionSource;
 use tidegate_model::Environment;
@@ -111,13 +111,11 @@ fn fleet(settings: &Settings) -> Result<String, Exit> {
     let Some(fleet) = &settings.fleet else {
         return Ok(String::new());
     };
-    let expired = match fleet.files.read(&settings.region) {
-        Ok(_) => "",
-        Err(CredentialsError::Refused(_, Refusal::Expired)) => " (warning: it is expired)",
-        Err(error) => return Err(Exit::unusable(error)),
-    };
+    let read = fleet.files.read_at_start(&settings.region);
+    let (_, untimely) = read.map_err(Exit::unusable)?;
+    let warning = untimely.map_or_else(String::new, |why| format!(" (warning: it {why})"));
     let path = fleet.files.certificate.display();
-    let mut text = format!("\nFLEET\n{path} is of {}{expired}\n", settings.region);
+    let mut text = format!("\nFLEET\n{path} is of {}{warning}\n", settings.region);
     for Peer { region, address } in &fleet.peers {
         let warning = match address.to_socket_addrs() {
             Ok(_) => "",

@@ -1,5 +1,7 @@
 //! The fleet that a gateway belongs to, from flags, variables and file.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::address::Address;
@@ -63,18 +65,18 @@ pub(super) fn peers_of(merge: &Merge<'_>) -> Result<Vec<Peer>, ConfigError> {
 /// Returns the peers that the file lists, for a gateway that belongs to the fleet and for one that does not.
 pub(super) fn peers(merge: &Merge<'_>) -> Result<Vec<Peer>, ConfigError> {
     let source = &merge.file.source;
-    let mut peers: Vec<Peer> = Vec::new();
+    let (mut peers, mut places) = (Vec::new(), BTreeSet::new());
     for section in &merge.file.content.fleet.peers {
         let region: RegionId = merge.file_value(&section.region, "fleet.peers.region")?;
         let address = source.parsed(&section.address, "fleet.peers.address", |text| {
             host_and_port(text)
         })?;
-        let peer = Peer { region, address };
-        if peers.contains(&peer) {
+        // Under another region, too: a gateway is of one region.
+        if !places.insert(normal(&address)) {
             let key = "fleet.peers.address";
             return Err(source.refused(&section.address, key, "it is listed twice"));
         }
-        peers.push(peer);
+        peers.push(Peer { region, address });
     }
     Ok(peers)
 }
@@ -93,5 +95,36 @@ fn host_and_port(text: &str) -> Result<String, &'static str> {
     match !is_host || port == 0 {
         true => Err(expected),
         false => Ok(text.to_owned()),
+    }
+}
+
+/// Returns the host and the port in one form, however they are written. Names are not resolved.
+fn normal(address: &str) -> (String, Option<u16>) {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().to_string(),
+        Err(_) => host.trim_end_matches('.').to_ascii_lowercase(),
+    };
+    (host, port.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normal;
+
+    #[test]
+    fn an_address_is_the_same_however_it_is_written() {
+        for (address, same) in [
+            ("127.0.0.1:22301", "127.0.0.1:022301"),
+            ("127.0.0.1:22301", "[::ffff:127.0.0.1]:22301"),
+            ("[::1]:22301", "[0:0:0:0:0:0:0:1]:22301"),
+            ("localhost:22301", "Localhost.:22301"),
+        ] {
+            assert_eq!(normal(address), normal(same), "{same}");
+        }
+        for other in ["127.0.0.1:22302", "127.0.0.2:22301", "localhost:22301"] {
+            assert_ne!(normal("127.0.0.1:22301"), normal(other), "{other}");
+        }
     }
 }

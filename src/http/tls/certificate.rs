@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use ring::digest::{Context, SHA256};
 use rustls::InconsistentKeys;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use tidegate_model::read_file;
+
+use super::pem::{KEY_KINDS, check_chain, pem_certificates, pem_private_key};
 
 /// Largest file that is read: a chain takes a few KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -82,15 +83,17 @@ impl CertificateFiles {
         let of_key = |reason: String| refused(&self.key, reason);
         let certificate = content.certificate.clone().map_err(of_certificate)?;
         let key = content.key.clone().map_err(of_key)?;
-        let chain = chain(&certificate).map_err(of_certificate)?;
+        let chain = pem_certificates(&certificate).map_err(of_certificate)?;
+        check_chain(&chain).map_err(of_certificate)?;
         let not_after = check_validity(&chain[0], now).map_err(of_certificate)?;
-        let key = private_key(&key).map_err(of_key)?;
+        let key = pem_private_key(&key).map_err(of_key)?;
         let provider = rustls::crypto::ring::default_provider();
         let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => of_key(format!(
                 "it is not the key of the first certificate in {}",
                 self.certificate.display()
             )),
+            rustls::Error::General(_) => of_key(format!("the key must be {KEY_KINDS}")),
             error => of_key(format!("it cannot be used: {error}")),
         })?;
         Ok(Certificate {
@@ -124,28 +127,6 @@ pub(super) fn refused(path: &Path, reason: String) -> CertificateError {
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let unreadable = |why: &dyn fmt::Display| format!("it cannot be read: {why}");
     read_file(path, FILE_BYTES_MAX).map_err(|error| unreadable(&error))
-}
-
-/// The certificates of a file; never empty.
-pub(super) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match chain {
-        Ok(chain) if chain.is_empty() => Err("it contains no PEM certificate".to_owned()),
-        Ok(chain) => Ok(chain),
-        Err(_) => Err("it is not valid PEM".to_owned()),
-    }
-}
-
-fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|_invalid| {
-        let text = String::from_utf8_lossy(pem);
-        // PKCS#8, and the older form of OpenSSL.
-        let encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
-        match encrypted.iter().any(|mark| text.contains(mark)) {
-            true => "the key is encrypted; it must not be".to_owned(),
-            false => "it contains no PEM private key".to_owned(),
-        }
-    })
 }
 
 /// Returns when a certificate that is valid now expires.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rustls::RootCertStore;
 
-use super::certificate::{CertificateError, chain, read, refused};
+use super::certificate::{CertificateError, read, refused};
+use super::pem::pem_certificates;
 
 /// Reads the roots of a PEM file; without one, those of the system, or of `SSL_CERT_FILE` in their
 /// place. Unreadable entries of the system are skipped, as by every TLS client.
@@ -23,7 +24,7 @@ pub fn roots(file: Option<&Path>) -> Result<RootCertStore, CertificateError> {
             false => Ok(roots),
         };
     };
-    let certificates = read(file).and_then(|pem| chain(&pem));
+    let certificates = read(file).and_then(|pem| pem_certificates(&pem));
     for certificate in certificates.map_err(|reason| refused(file, reason))? {
         let unusable = |error| refused(file, format!("it holds no usable root: {error}"));
         roots.add(certificate).map_err(unusable)?;

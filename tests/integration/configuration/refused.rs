@@ -37,6 +37,7 @@ fleet.certificate | 5 | 2: certificate = 5: expected a string
 fleet.key | 5 | 2: key = 5: expected a string
 fleet.ca | 5 | 2: ca = 5: expected a string
 fleet.peers | 5 | 2: peers = 5: expected an array
+fleet.peers | [{ region = 'a', address = 'a:1' }, { region = 'b', address = 'A:01' }] | 2: fleet.peers.address = 'A:01': it is listed twice
 fleet.peers.region | 'X' | 3: fleet.peers.region = 'X': a region name is lower-case letters
 fleet.peers.address | 'http://x:80' | 3: fleet.peers.address = 'http://x:80': expected a host and a port
 fleet.peers.address | '::1:8443' | 3: fleet.peers.address = '::1:8443': expected a host and a port

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -11,7 +11,8 @@ use futures_util::{StreamExt, stream};
 use http::Method;
 use tidegate::testkit::until;
 
-use super::kit::{AWAY, FleetScene, entry, serving};
+use super::kit::{AWAY, FleetScene, REGIONS, entry, named, serving};
+use crate::fleet::sign;
 use crate::world::{DEADLINE, problem};
 
 #[tokio::test]
@@ -41,6 +42,42 @@ async fn a_region_without_an_application_passes_the_request_to_the_next_one() {
     assert_eq!(entry(&response), expected);
     let moved = "tidegate_tunnel_requests_total{region=\"us-east-1\",outcome=\"moved\"}";
     assert!((scene.metric(moved).await - 1.0).abs() < f64::EPSILON);
+}
+
+/// In TLS 1.3 a gateway whose certificate is refused has finished its handshake by then.
+#[tokio::test]
+async fn a_region_that_refuses_the_certificate_stays_unreachable_and_gets_no_writes() {
+    let mut scene = FleetScene::prepared(2, AWAY, "", named).await;
+    scene.lay_lines(|_, _| Duration::ZERO).await;
+    let uri = format!("tidegate://region/{}", REGIONS[0]);
+    let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+    sign(&scene.file(""), REGIONS[0], &[&uri], now - day);
+    for at in [1, 0] {
+        scene.start_one(at).await;
+    }
+    until("it was dialled again and again", DEADLINE, async || {
+        let written = scene
+            .request(Method::POST, "/app/x")
+            .body("x")
+            .send()
+            .await?;
+        assert_eq!(written.status(), 200);
+        assert_eq!(serving(&written), REGIONS[0]);
+        Ok((scene.lines[&(0, 1)].connections() >= 9).then_some(()))
+    })
+    .await
+    .unwrap();
+    let refused = "a peer closed the connection before it answered";
+    scene.gateway(0).wait_for_log(refused).await.unwrap();
+    let reason = "\"reason\":\"expired\"";
+    scene.gateway(1).wait_for_log(reason).await.unwrap();
+    let log = scene.gateway(0).log();
+    assert!(!log.contains("\"state\":\"well\""), "{log}");
+    assert_eq!(scene.view(0).await.regions[1].state, "unreachable");
+    sign(&scene.file(""), REGIONS[0], &[&uri], now + day);
+    scene.until_all_are(0, "well").await;
+    let log = scene.gateway(0).log();
+    assert_eq!(log.matches(refused).count(), 1, "{log}");
 }
 
 /// An application that never answers in us-east-1.

@@ -124,6 +124,55 @@ async fn a_path_that_takes_long_is_not_probed_and_keeps_no_region_away() {
     assert_eq!(slow.count(), 1);
 }
 
+#[tokio::test]
+async fn a_path_that_hangs_when_one_gateway_probes_it_does_not_speak_for_the_region() {
+    let policy = format!("policy away {{\n  prefer us-east-1 | local\n{CLAUSES}}}\n");
+    let (statuses, app) = statuses();
+    let hangs = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&hangs);
+    let app = move |region: &'static str| {
+        let hangs = Arc::clone(&told);
+        let answer = move || async move {
+            if hangs.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            region
+        };
+        app(region).route("/app/hangs", axum::routing::get(answer))
+    };
+    // So that the probe ends by the region's answer, and not as often by the other gateway's own clock.
+    let deadline = "[server]\nrequest_deadline = \"2s\"\n";
+    let scene = FleetScene::with(2, &policy, deadline, app).await;
+    let quick = scene.get("/app/hangs").await;
+    let answered = (quick.status().as_u16(), serving(&quick));
+    assert_eq!(answered, (200, "us-east-1"));
+    scene.until_served_in("us-east-1").await;
+    statuses[1].store(500, Ordering::Relaxed);
+    scene.until_served_in("eu-west-1").await;
+    hangs.store(true, Ordering::Relaxed);
+    statuses[1].store(200, Ordering::Relaxed);
+    let probes = || {
+        let asked = scene.app(1).asked();
+        asked.iter().filter(|it| it.target == "/app/hangs").count()
+    };
+    let before = probes();
+    until("probes of the path have timed out", DEADLINE, async || {
+        Ok((probes() > before + 3).then_some(()))
+    })
+    .await
+    .unwrap();
+    until("the region says that nothing fails", DEADLINE, async || {
+        let view = scene.view(1).await;
+        let own = &view.regions[0];
+        anyhow::ensure!(own.errors.is_some_and(|it| it < 1e-6), "{own:?}");
+        anyhow::ensure!(own.p99_ms.is_some_and(|it| it < 1_000.0), "{own:?}");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(scene.view(0).await.regions[1].state, "left");
+}
+
 /// Whether all threads of a process are stopped (proc(5): state T).
 fn has_stopped(pid: u32) -> std::io::Result<bool> {
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {

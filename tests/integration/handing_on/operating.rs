@@ -1,12 +1,15 @@
 //! What operators do and see.
 
+use std::time::{Duration, SystemTime};
+
 use reqwest::Response;
 use serde_json::Value;
 use tidegate::gateway::admin::RegionEntry;
 use tidegate::testkit::until;
 
 use super::kit::{AWAY, FleetScene, entry, named, serving};
-use crate::world::{DEADLINE, problem};
+use crate::fleet::sign_within;
+use crate::world::{DEADLINE, printed, problem};
 
 impl FleetScene {
     async fn operate(&self, at: usize, what: &str) -> Response {
@@ -171,7 +174,7 @@ async fn check_lists_the_peers_and_warns_of_a_region_that_is_none() {
     let policy = "region eu-west-1\nregion us-east-1\nregion eu-north-1\n\
                   policy all { prefer local | us-east-1 | eu-north-1 }\n";
     std::fs::write(scene.file("traffic.policy"), policy).unwrap();
-    let printed = crate::world::printed(scene.command(0, "check")).await;
+    let printed = printed(scene.command(0, "check")).await;
     let fleet = printed.split("\nFLEET\n").nth(1).unwrap();
     let fleet = fleet.split("\n\n").next().unwrap();
     assert!(
@@ -185,4 +188,75 @@ async fn check_lists_the_peers_and_warns_of_a_region_that_is_none() {
     let refused = scene.command(0, "check").env("FLEET_KEY", key);
     let refused = refused.output().await.unwrap();
     assert_eq!(refused.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn check_tells_a_certificate_that_is_not_valid_yet_from_an_expired_one() {
+    let scene = FleetScene::start(2, AWAY).await;
+    let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+    for (name, valid, expected) in [
+        ("early", [now + day, now + 2 * day], "it is not valid yet"),
+        ("late", [now - 2 * day, now - day], "it is expired"),
+    ] {
+        let uri = "tidegate://region/eu-west-1";
+        sign_within(&scene.file(""), name, &[uri], valid);
+        let check = scene.command(0, "check");
+        let check = check.env("FLEET_CERT", scene.file(&format!("{name}.crt")));
+        let check = check.env("FLEET_KEY", scene.file(&format!("{name}.key")));
+        let printed = printed(check).await;
+        let expected = format!("{name}.crt is of eu-west-1 (warning: {expected})\n");
+        assert!(printed.contains(&expected), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn check_says_what_is_wrong_with_a_file_of_the_fleet() {
+    let scene = FleetScene::start(2, AWAY).await;
+    let whole = std::fs::read_to_string(scene.file("eu-west-1.crt")).unwrap();
+    let ca = std::fs::read_to_string(scene.file("ca.crt")).unwrap();
+    let half = |text: &str| text[..text.len() / 2].to_owned();
+    let garbage = |name: &str| format!("-----BEGIN {name}-----\nAAAA\n-----END {name}-----\n");
+    let certificate = || garbage("CERTIFICATE");
+    let cut_off = "its PEM is cut off: a BEGIN line has no END line";
+    for (variable, text, expected) in [
+        ("FLEET_CERT", half(&whole), cut_off),
+        (
+            "FLEET_CERT",
+            certificate(),
+            "its certificate 1 is not an X.509 certificate",
+        ),
+        (
+            "FLEET_CERT",
+            whole + &certificate(),
+            "its certificate 2 is not an X.509 certificate",
+        ),
+        (
+            "FLEET_KEY",
+            garbage("PRIVATE KEY"),
+            "the key must be RSA of 2,048 to 4,096 bits",
+        ),
+        ("FLEET_CA", half(&ca), cut_off),
+        (
+            "FLEET_CA",
+            certificate(),
+            "its certificate 1 cannot be used as a CA",
+        ),
+        (
+            "FLEET_CA",
+            ca + &garbage("X509 CRL"),
+            "its list 1 of revoked certificates cannot be read",
+        ),
+    ] {
+        std::fs::write(scene.file("wrong.pem"), text).unwrap();
+        let check = scene.command(0, "check");
+        let check = check.env(variable, scene.file("wrong.pem"));
+        let refused = check.output().await.unwrap();
+        let error = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{error}");
+        assert!(
+            error.contains(variable) && error.contains("wrong.pem"),
+            "{error}"
+        );
+        assert!(error.contains(expected), "{error}");
+    }
 }

@@ -136,12 +136,14 @@ async fn five_hundred_handshakes_that_never_finish_cost_no_request() {
 }
 
 /// Files of a certificate and a key, and the one that is named with the reason.
-const UNUSABLE: [(&str, &str, &str, &str); 8] = [
+const UNUSABLE: [(&str, &str, &str, &str); 10] = [
     ("cert", "other-key", "other-key", "not the key of"),
     ("absent", "key", "absent", "cannot be read: No such file"),
     ("cert", "absent", "absent", "cannot be read: No such file"),
     ("garbage", "key", "garbage", "no PEM certificate"),
+    ("chain", "key", "chain", "its certificate 2 is not an X.509"),
     ("cert", "garbage", "garbage", "no PEM private key"),
+    ("cert", "no-key", "no-key", "the key must be RSA of 2,048"),
     ("cert", "encrypted", "encrypted", "the key is encrypted"),
     (
         "expired",
@@ -157,8 +159,10 @@ const UNUSABLE: [(&str, &str, &str, &str); 8] = [
     ),
 ];
 
-const ENCRYPTED: &str =
-    "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+/// A section of PEM whose content means nothing.
+fn section(name: &str) -> String {
+    format!("-----BEGIN {name}-----\nAAAA\n-----END {name}-----\n")
+}
 
 /// Status and standard error of a command.
 async fn refusal(command: GatewayCommand) -> (Option<i32>, String) {
@@ -170,7 +174,9 @@ async fn refusal(command: GatewayCommand) -> (Option<i32>, String) {
 #[tokio::test]
 async fn a_pair_that_cannot_be_used_is_refused_at_the_start_by_its_file() {
     let authority = Authority::new();
-    let files = Files::of(&authority.valid());
+    let valid = authority.valid();
+    let files = Files::of(&valid);
+    let chain = format!("{}{}", valid.certificate, section("CERTIFICATE"));
     let (expired, later) = (authority.sign(2020, 2021), authority.sign(2090, 2091));
     for (name, text) in [
         ("other-key", &authority.valid().key),
@@ -179,7 +185,9 @@ async fn a_pair_that_cannot_be_used_is_refused_at_the_start_by_its_file() {
         ("later", &later.certificate),
         ("later-key", &later.key),
         ("garbage", &"hunter2".to_owned()),
-        ("encrypted", &ENCRYPTED.to_owned()),
+        ("chain", &chain),
+        ("no-key", &section("PRIVATE KEY")),
+        ("encrypted", &section("ENCRYPTED PRIVATE KEY")),
     ] {
         std::fs::write(files.named(name), text).unwrap();
     }

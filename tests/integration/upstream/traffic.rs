@@ -464,14 +464,11 @@ async fn operators_see_the_regions_and_the_policy_in_force() {
         .unwrap();
     let text = String::from_utf8(top.stdout).unwrap();
     assert!(
-        text.contains("REGION      NODES  TUNNELS  STATE    SINCE"),
+        text.contains("REGION      NODES  STATE    SINCE  GATEWAYS  TUNNELS"),
         "{text}"
     );
-    assert!(text.contains("us-east-1   1      -        well"), "{text}");
-    assert!(
-        text.contains("ap-south-1  0      -        unknown"),
-        "{text}"
-    );
+    assert!(text.contains("us-east-1   1      well "), "{text}");
+    assert!(text.contains("ap-south-1  0      unknown "), "{text}");
     let app = App::answering(200, "app").await;
     let edge = Edge::before(&app, "").await;
     let url = edge.gateway.admin_url("/admin/traffic-policy");

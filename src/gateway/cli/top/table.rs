@@ -17,6 +17,11 @@ pub(super) struct Table<const COLUMNS: usize> {
 
 const STANDING: Option<usize> = Some(2);
 
+const REGIONS: [&str; 14] = [
+    "REGION", "NODES", "STATE", "SINCE", "GATEWAYS", "TUNNELS", "LATENCY", "REQ/S", "ERRORS",
+    "P99", "BUSY", "LAG", "DRAINED", "REVISION",
+];
+
 /// The name of a counter, its metric, and the labels of its series.
 type Counter = (
     &'static str,
@@ -159,35 +164,37 @@ pub(super) fn levels(look: &Look, before: Option<&Look>) -> Table<5> {
 }
 
 /// The regions of the traffic policy; empty without one.
-pub(super) fn regions(look: &Look) -> Table<11> {
+pub(super) fn regions(look: &Look) -> Table<14> {
     let regions = look.topology.regions.iter();
     Table {
-        header: [
-            "REGION", "NODES", "TUNNELS", "STATE", "SINCE", "LATENCY", "REQ/S", "ERRORS", "P99",
-            "BUSY", "LAG",
-        ],
+        header: REGIONS,
         standing: STANDING,
         rows: regions.map(region_row).collect(),
     }
 }
 
-fn region_row(region: &RegionEntry) -> [String; 11] {
+fn region_row(region: &RegionEntry) -> [String; 14] {
     let millis = |value: Option<f64>| value.map_or_else(unknown, |it| format!("{it:.1} ms"));
     let percent =
         |value: Option<f64>| value.map_or_else(unknown, |it| format!("{:.1} %", it * 100.0));
-    let tunnels = region.tunnels.map(|it| it.to_string());
+    let count = |value: Option<usize>| value.map_or_else(unknown, |it| it.to_string());
+    let drained = region.drained_for_s.filter(|it| *it > 0);
+    let revision = region.revision.map(|it| it.to_string());
     [
         region.region.clone(),
         region.nodes.to_string(),
-        tunnels.unwrap_or_else(unknown),
         region.state.clone(),
         format!("{:.0} s", region.since_s),
+        count(region.gateways),
+        count(region.tunnels),
         millis(region.round_trip_ms),
         format!("{:.1}", region.rps),
         percent(region.errors),
         millis(region.p99_ms),
         percent(region.saturation),
         millis(region.lag_ms),
+        drained.map_or_else(unknown, |it| format!("{it} s")),
+        revision.unwrap_or_else(unknown),
     ]
 }
 
@@ -293,5 +300,15 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
             let widths = self.rows.iter().map(|row| row[column].chars().count());
             widths.fold(self.header[column].len(), usize::max)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_colour_of_a_region_is_that_of_its_state() {
+        assert_eq!(STANDING.map(|column| REGIONS[column]), Some("STATE"));
     }
 }

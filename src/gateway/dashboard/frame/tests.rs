@@ -45,6 +45,7 @@ fn seen(count: usize) -> Seen {
         gateways: None,
         tunnels: None,
         drained_for_s: None,
+        revision: None,
     };
     let node = |index| NodeEntry {
         node: format!("ap-southeast-{index}"),
