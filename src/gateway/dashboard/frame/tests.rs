@@ -7,6 +7,7 @@ use crate::gateway::admin::{
     UpstreamNodeEntry,
 };
 use crate::gateway::levels::LevelRow;
+use crate::peers::FleetView;
 use crate::storage::BucketSeen;
 
 fn application(index: usize) -> UpstreamNodeEntry {
@@ -249,6 +250,18 @@ fn a_region_of_which_nothing_is_known_is_not_shown_as_well_and_has_no_lag() {
         "{item}"
     );
     assert!(html.contains("Nothing is known of 1 region."), "{html}");
+}
+
+#[test]
+fn a_regions_errors_stand_beside_the_requests_that_they_are_of() {
+    let mut seen = well();
+    // Decisions are counted apart: there are none for a region that is tried only where another one fails.
+    seen.topology.regions[1].rps = 1.0;
+    let html = frame(&seen);
+    assert!(html.contains(", 1.0/s sent, 10 % errors"), "{html}");
+    seen.topology.fleet = Some(FleetView::default());
+    let html = frame(&seen);
+    assert!(html.contains(", 1.0/s served, 10 % errors"), "{html}");
 }
 
 /// What is said of the regions of a policy, whose states are given; this one is the second.
