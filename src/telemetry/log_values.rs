@@ -10,7 +10,7 @@ const WITHOUT_VALUES: &str = "tokio_postgres::query=info";
 ///
 /// # Errors
 /// None while the directive above is one.
-pub(super) fn without_values(filter: EnvFilter) -> Result<EnvFilter, ParseError> {
+pub(crate) fn without_values(filter: EnvFilter) -> Result<EnvFilter, ParseError> {
     Ok(filter.add_directive(WITHOUT_VALUES.parse()?))
 }
 
