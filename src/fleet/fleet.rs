@@ -354,16 +354,6 @@ impl Fleet {
         place.map_or(0, |it| self.drain_of(it).version)
     }
 
-    /// Returns whether a gateway of a region says that there is a node of the database.
-    pub fn has_database(&self, region: &RegionId) -> bool {
-        let says_so = |place: usize| {
-            let own = self.voice.current().conditions;
-            (place == OWN && own.has(GatewayConditions::DATABASE))
-                || self.regions[place].has(GatewayConditions::DATABASE)
-        };
-        self.place(region).is_some_and(says_so)
-    }
-
     /// Returns how often what a peer sent was dropped.
     pub fn dropped(&self) -> DroppedCounts {
         self.dropped
@@ -372,6 +362,16 @@ impl Fleet {
     /// Returns how many peers watch this gateway.
     pub fn watchers(&self) -> usize {
         self.watchers.len()
+    }
+
+    /// Returns whether a gateway of a region says that there is a node of the database.
+    pub fn has_database(&self, region: &RegionId) -> bool {
+        let says_so = |place: usize| {
+            let own = self.voice.current().conditions;
+            (place == OWN && own.has(GatewayConditions::DATABASE))
+                || self.regions[place].has(GatewayConditions::DATABASE)
+        };
+        self.place(region).is_some_and(says_so)
     }
 
     /// Returns the time that this gateway has lived through.
