@@ -11,7 +11,7 @@ use super::{
     CacheError, CacheKey, Entry, Fetch, FlightScope, Joined, Leader, Missed, Origin, ResponseCache,
     Usable,
 };
-use crate::http::{Account, CacheResult, CacheStatus, Problem, Timing};
+use crate::http::{Account, CacheResult, CacheStatus, Problem, Routed, Timing};
 use tidegate_telemetry::trace::carried;
 
 /// The response cache of a process.
@@ -28,6 +28,7 @@ pub struct FetchOutcome {
     entry: Result<Arc<Entry<Origin>>, Missed>,
     stored: bool,
     timing: Timing,
+    routed: Option<Arc<Routed>>,
 }
 
 /// An answer, and how the cache obtained it.
@@ -60,7 +61,7 @@ impl<F: Fetch> CachedRequest<'_, F> {
             had_stale: false,
             stored: false,
         };
-        let (entry, status) = match self.find(&mut account.timing).await {
+        let (entry, status) = match self.find(account).await {
             Ok(Found { entry, status }) => (entry, status),
             Err(Missed::Failed(entry)) => (entry, missed),
             Err(Missed::Problem(problem)) => {
@@ -86,7 +87,7 @@ impl<F: Fetch> CachedRequest<'_, F> {
     }
 
     /// Looks in the store, and fetches from a node if that is not enough.
-    async fn find(&self, timing: &mut Timing) -> Result<Found, Missed> {
+    async fn find(&self, account: &mut Account) -> Result<Found, Missed> {
         let seen = self.cache.get(&self.key);
         let usable = seen.as_ref().map(|entry| entry.usable(self.started));
         match (seen, usable.unwrap_or(Usable::No)) {
@@ -100,13 +101,18 @@ impl<F: Fetch> CachedRequest<'_, F> {
                 Ok(self.stored(entry, CacheResult::StaleIfError))
             }
             (Some(entry), Usable::IfError) => {
-                let fetched = self.collapse_in_time(Some(&entry), true, timing).await;
+                let before = account.routed.clone();
+                let fetched = self.collapse_in_time(Some(&entry), true, account).await;
                 match fetched {
-                    Err(missed) if !missed.is_final() => Ok(Found::despite(&missed, entry)),
+                    Err(missed) if !missed.is_final() => {
+                        // The answer is from memory, which no policy decides on.
+                        account.routed = before;
+                        Ok(Found::despite(&missed, entry))
+                    }
                     fetched => fetched,
                 }
             }
-            (seen, _) => self.collapse_in_time(seen.as_ref(), false, timing).await,
+            (seen, _) => self.collapse_in_time(seen.as_ref(), false, account).await,
         }
     }
 
@@ -127,10 +133,10 @@ impl<F: Fetch> CachedRequest<'_, F> {
         &self,
         seen: Option<&Arc<Entry<Origin>>>,
         has_fallback: bool,
-        timing: &mut Timing,
+        account: &mut Account,
     ) -> Result<Found, Missed> {
         let deadline = self.started + self.time;
-        let fetched = timeout_at(deadline, self.collapse(seen, has_fallback, timing)).await;
+        let fetched = timeout_at(deadline, self.collapse(seen, has_fallback, account)).await;
         fetched.unwrap_or_else(|_elapsed| Err(CacheError::Deadline.into()))
     }
 
@@ -139,7 +145,7 @@ impl<F: Fetch> CachedRequest<'_, F> {
         &self,
         seen: Option<&Arc<Entry<Origin>>>,
         has_fallback: bool,
-        timing: &mut Timing,
+        account: &mut Account,
     ) -> Result<Found, Missed> {
         for _ in 0..SHARED_FETCHES_MAX {
             let (follower, result) = match self.cache.join(&self.key, self.scope, seen) {
@@ -148,6 +154,8 @@ impl<F: Fetch> CachedRequest<'_, F> {
                 Joined::Leader(leader) => {
                     let follower = leader.follower();
                     self.lead_apart(leader, seen.filter(|_| has_fallback));
+                    // Until the fetch has ended, which may take longer than this request has.
+                    note_routed(account, self.fetch.routed());
                     (follower, CacheResult::Miss)
                 }
             };
@@ -157,9 +165,11 @@ impl<F: Fetch> CachedRequest<'_, F> {
                 .await
                 .unwrap_or_else(FetchOutcome::missing);
             let leads = result == CacheResult::Miss;
-            match leads {
-                true => timing.add(&outcome.timing),
-                false => timing.wait += waiting.elapsed(),
+            if leads {
+                account.timing.add(&outcome.timing);
+                note_routed(account, outcome.routed);
+            } else {
+                account.timing.wait += waiting.elapsed();
             }
             match outcome.entry {
                 Ok(entry) => {
@@ -174,7 +184,9 @@ impl<F: Fetch> CachedRequest<'_, F> {
                 Err(_failed_its_leader_only) => {}
             }
         }
-        let entry = self.fetch.fetch(timing).await?;
+        note_routed(account, self.fetch.routed());
+        let (timing, routed) = (&mut account.timing, &mut account.routed);
+        let entry = self.fetch.fetch(timing, routed).await?;
         let status = CacheStatus::Forwarded {
             result: CacheResult::Miss,
             had_stale: seen.is_some(),
@@ -205,6 +217,7 @@ impl FetchOutcome {
             entry: Err(CacheError::EndedEarly.into()),
             stored: false,
             timing: Timing::default(),
+            routed: None,
         }
     }
 }
@@ -216,8 +229,8 @@ async fn lead<F: Fetch>(
     leader: Leader<Origin, FetchOutcome>,
     stale: Option<Arc<Entry<Origin>>>,
 ) {
-    let mut timing = Timing::default();
-    let entry = fetch.fetch(&mut timing).await;
+    let (mut timing, mut routed) = (Timing::default(), None);
+    let entry = fetch.fetch(&mut timing, &mut routed).await;
     let stored = match &entry {
         Ok(entry) if entry.origin.status == StatusCode::OK => leader.store(entry, Instant::now()),
         // The followers still get it.
@@ -239,7 +252,15 @@ async fn lead<F: Fetch>(
         entry,
         stored,
         timing,
+        routed,
     });
+}
+
+/// Notes where a fetch was sent, if a traffic policy has decided that; what was handed on has its decision.
+fn note_routed(account: &mut Account, routed: Option<Arc<Routed>>) {
+    if routed.is_some() {
+        account.routed = routed;
+    }
 }
 
 /// No client gets this problem, so nothing else logs it.

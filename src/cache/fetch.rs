@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::{Duration, Instant};
 
 use super::{CacheError, Entry, Origin};
-use crate::http::{Compression, Problem, Served, Timing};
+use crate::http::{Compression, Problem, Routed, Served, Timing};
 use crate::regions::RegionRoute;
 use tidegate_policy::{Decision, Lifetime};
 use tidegate_telemetry::EndpointMetrics;
@@ -33,10 +33,14 @@ pub trait Fetch: Send + Sync + 'static {
     /// The endpoint of the answer.
     fn endpoint(&self) -> &EndpointMetrics;
 
-    /// Sends the request, and waits for the complete answer.
+    /// Where the traffic policy sends the request, if there is one.
+    fn routed(&self) -> Option<Arc<Routed>>;
+
+    /// Sends the request, and waits for the complete answer; `routed` becomes where it was sent at last.
     fn fetch(
         &self,
         timing: &mut Timing,
+        routed: &mut Option<Arc<Routed>>,
     ) -> impl Future<Output = Result<Arc<Entry<Origin>>, Missed>> + Send;
 }
 

@@ -11,7 +11,7 @@ use super::{Endpoint, Frontend, Reached, SharedBy};
 use crate::cache::{
     CacheKey, CachedRequest, Entry, Fetch, FlightScope, Missed, Origin, SharedRequest,
 };
-use crate::http::{Account, CacheStatus, Hop, Problem, Query, Timing};
+use crate::http::{Account, CacheStatus, Hop, Problem, Query, Routed, Timing};
 use crate::regions::RegionRoute;
 use crate::sql::shared_part;
 use tidegate_policy::Decision;
@@ -29,18 +29,29 @@ impl Fetch for EndpointFetch {
         &self.endpoint.metrics
     }
 
-    async fn fetch(&self, timing: &mut Timing) -> Result<Arc<Entry<Origin>>, Missed> {
+    fn routed(&self) -> Option<Arc<Routed>> {
+        let route = self.shared.route.as_ref()?;
+        Some(Arc::clone(&route.routed))
+    }
+
+    async fn fetch(
+        &self,
+        timing: &mut Timing,
+        routed: &mut Option<Arc<Routed>>,
+    ) -> Result<Arc<Entry<Origin>>, Missed> {
         let frontend = &*self.frontend;
         let asked_at = Instant::now();
         let cache = frontend.cache.as_ref();
         let bytes_max = cache.map_or(0, |cache| cache.entry_bytes_max());
         let route = self.shared.route.as_deref();
-        let mut routed = route.map(|route| Arc::clone(&route.routed));
+        if route.is_some() {
+            *routed = self.routed();
+        }
         let fetched = {
             let _permit = frontend.shedding.enter().map_err(Problem::from)?;
             let (backend, time) = (&self.endpoint.backend, frontend.server.request_deadline);
             let journey = Journey::by(frontend, &self.endpoint, route);
-            match (journey, &mut routed) {
+            match (journey, routed.as_mut()) {
                 (Some(journey), Some(routed)) => {
                     let fetched = journey.fetch(&self.shared, bytes_max, time, timing, routed);
                     Box::pin(fetched).await
@@ -52,7 +63,7 @@ impl Fetch for EndpointFetch {
                 }
             }
         };
-        if let (Some(route), Some(routed)) = (route, &routed) {
+        if let (Some(route), Some(routed)) = (route, routed.as_ref()) {
             let failed = match &fetched {
                 Ok(fetched) => fetched.status.is_server_error(),
                 Err(Missed::Problem(problem)) => problem.status().is_server_error(),

@@ -372,6 +372,16 @@ impl Fleet {
         self.watchers.len()
     }
 
+    /// Returns whether a gateway of a region says that there is a node of the database.
+    pub fn has_database(&self, region: &RegionId) -> bool {
+        let says_so = |place: usize| {
+            let own = self.voice.current().conditions;
+            (place == OWN && own.has(GatewayConditions::DATABASE))
+                || self.regions[place].has(GatewayConditions::DATABASE)
+        };
+        self.place(region).is_some_and(says_so)
+    }
+
     /// Returns the time that this gateway has lived through.
     pub(crate) fn now(&self) -> Duration {
         self.clock.steady

@@ -29,6 +29,8 @@ pub struct Own {
     pub saturation_pct: u8,
     /// Its replica's lag: none without a replica, `None` where it is not known.
     pub lag: Option<Duration>,
+    /// Whether its region has a node of the database.
+    pub has_database: bool,
     /// Whether it reaches the primary.
     pub reaches_primary: bool,
     /// Whether it ends.
@@ -72,7 +74,8 @@ impl Voice {
         self.now.conditions = GatewayConditions::default()
             .with(GatewayConditions::PRIMARY, own.reaches_primary)
             .with(GatewayConditions::LEAVING, own.leaving)
-            .with(GatewayConditions::SUSPECT, suspects);
+            .with(GatewayConditions::SUSPECT, suspects)
+            .with(GatewayConditions::DATABASE, own.has_database);
         self.now.revision = own.revision;
         self.now.drain_version = self.drain.version;
         self.now.drain_seconds = self.drain.seconds(clock.raw);

@@ -39,8 +39,10 @@ impl GatewayConditions {
     pub const LEAVING: Self = Self(2);
     /// It suspects itself.
     pub const SUSPECT: Self = Self(4);
+    /// Its region has a node of the database. Earlier versions do not say so.
+    pub const DATABASE: Self = Self(8);
 
-    const KNOWN: u8 = 7;
+    const KNOWN: u8 = 15;
 
     /// Returns whether a condition is true.
     pub const fn has(self, condition: Self) -> bool {

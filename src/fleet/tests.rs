@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use prost::Message;
+use tidegate_model::RegionId;
 use tidegate_traffic::health::{Outcome, Summary};
 
 use super::*;
@@ -207,6 +208,27 @@ fn later_versions_are_understood() {
     heard.receive(0, &update);
     assert_eq!(heard.known(), [(id("b", 1), 1)]);
     assert_eq!(heard.dropped(), []);
+}
+
+#[test]
+fn a_region_has_a_node_of_the_database_once_a_gateway_says_so() {
+    let mut heard = Heard::new();
+    let (a, b): (RegionId, RegionId) = ("a".parse().unwrap(), "b".parse().unwrap());
+    heard.say(0, &[record(id("b", 1), 1)]);
+    assert!(!heard.fleet.has_database(&a) && !heard.fleet.has_database(&b));
+    let mut has_one = record(id("b", 1), 2);
+    has_one.conditions |= 8;
+    heard.say(0, &[has_one]);
+    assert!(!heard.fleet.has_database(&a) && heard.fleet.has_database(&b));
+    let own = Own {
+        has_database: true,
+        ..Own::default()
+    };
+    let mut out = Vec::new();
+    heard
+        .fleet
+        .tick(&own, &Opinion::default(), heard.now, &mut out);
+    assert!(heard.fleet.has_database(&a));
 }
 
 #[test]

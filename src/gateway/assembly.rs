@@ -258,11 +258,14 @@ impl Gateway {
         else {
             return Ok(None);
         };
+        let region = Some(&self.settings.region);
+        let has_database = self.settings.primary_region.as_ref() == region
+            || self.settings.local_replica().is_some();
         let parts = FleetParts {
             own: own_health(
                 self.health.clone(),
                 Arc::clone(&self.frontend),
-                self.settings.pool.connections_max,
+                (self.settings.pool.connections_max, has_database),
                 Arc::clone(&self.store),
             ),
             routes: Arc::clone(&self.frontend.routes),

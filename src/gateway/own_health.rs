@@ -10,11 +10,12 @@ use crate::gateway::health::HealthState;
 use crate::peers::OwnHealth;
 use crate::policy_store::StoreStatus;
 
-/// Makes what a gateway says of itself from what its monitor knows and what it has served.
+/// Makes what a gateway says of itself from what its monitor knows and what it has served, and from how many
+/// connections a node has and whether its region has a node.
 pub(super) fn own_health(
     health: HealthState,
     frontend: Arc<Frontend>,
-    connections_max: usize,
+    (connections_max, has_database): (usize, bool),
     store: Arc<StoreStatus>,
 ) -> OwnHealth {
     Box::new(move || {
@@ -29,6 +30,7 @@ pub(super) fn own_health(
             served: served.map(|it| it.summary()).unwrap_or_default(),
             saturation_pct: (busy * 100.0).round().clamp(0.0, 100.0) as u8,
             lag,
+            has_database,
             reaches_primary: knowledge.reaches_primary(),
             revision: store.shown().revision,
             leaving: health.drain.is_draining(),

@@ -164,7 +164,7 @@ impl Activity {
 pub(super) struct InFlight(Arc<Activity>);
 
 impl InFlight {
-    /// Whether the body of the request is still being read, if requests come one after the other.
+    /// Whether the body of the request is still being read or has failed, if requests come one after the other.
     pub(super) fn has_open_body(&self) -> bool {
         self.0.has_open_body.load(Ordering::Relaxed)
     }
@@ -184,6 +184,13 @@ impl OpenBody {
     /// The body has ended: nothing of it is still to come.
     pub(super) fn end(self) {
         self.0.note_body(false);
+    }
+
+    /// The body has failed: its end is not known, and so not where a next head would begin.
+    pub(super) fn fail(self) {
+        let activity = Arc::clone(&self.0);
+        drop(self);
+        activity.has_open_body.store(true, Ordering::Relaxed);
     }
 
     /// Whether it is one of several streams.
@@ -338,6 +345,17 @@ mod tests {
         drop(body);
         assert!(!answer.has_open_body());
         assert!(activity.may_send_more());
+    }
+
+    #[test]
+    fn a_body_that_has_failed_stays_open_but_its_request_ends() {
+        let activity = Activity::new(Instant::now());
+        let answer = activity.begin(Version::HTTP_11);
+        activity.note_body(true);
+        activity.open_body().fail();
+        assert!(answer.has_open_body() && activity.may_send_more());
+        drop(answer);
+        assert_eq!(activity.head_bytes(), Some(0));
     }
 
     #[test]

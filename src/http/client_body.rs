@@ -55,7 +55,11 @@ impl Body for ClientBody {
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
         match &frame {
             // The client may go on after what is not valid.
-            Some(Err(_broken)) => this.open = None,
+            Some(Err(_broken)) => {
+                if let Some(open) = this.open.take() {
+                    open.fail();
+                }
+            }
             // Many readers of a body of known length do not ask for its end.
             Some(Ok(_)) if !body.is_end_stream() => {}
             Some(Ok(_)) | None => this.end(),

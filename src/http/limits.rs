@@ -63,6 +63,8 @@ impl Limits {
     pub fn admin() -> Self {
         Self {
             connections_max: ADMIN_CONNECTIONS_MAX,
+            // Before its first request a connection is not idle: its head is awaited.
+            header_timeout: ADMIN_IDLE_TIMEOUT,
             idle_timeout: ADMIN_IDLE_TIMEOUT,
             ..Self::operators()
         }
@@ -95,5 +97,16 @@ impl From<&ServerSettings> for Limits {
             drain_delay: settings.drain_delay,
             drain_timeout: settings.drain_timeout,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_admin_listener_waits_for_a_first_request_no_longer_than_for_the_next() {
+        let limits = Limits::admin();
+        assert_eq!(limits.header_timeout, limits.idle_timeout);
     }
 }

@@ -128,7 +128,8 @@ where
             }
         };
         let Ok(mut response) = answer;
-        // hyper sees that a body is dropped, but not that one is still read when the answer is there.
+        // hyper sees that a body is dropped, but not that one is still read when the answer is there; it closes
+        // after one that has failed, but does not say so.
         let is_early =
             *this.sends_body && this.in_flight.as_ref().is_some_and(InFlight::has_open_body);
         let mut in_flight = this.in_flight.take();

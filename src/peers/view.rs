@@ -54,8 +54,7 @@ pub struct FleetRegionView {
     /// How busy the busiest of its pools and limits is, 0 to 1; null while it says nothing.
     #[serde(default)]
     pub saturation: Option<f64>,
-    /// How far its replica is behind; null while unknown. 0 where its gateways have none: of this gateway's own
-    /// region, `regions` of `/admin/topology` has null there.
+    /// How far its replica is behind; null while unknown, and without a node of the database.
     #[serde(default)]
     pub lag_ms: Option<f64>,
     /// For how long its drain lasts; begun seconds count. Of another region, which tells whole seconds, it may be
@@ -89,9 +88,10 @@ impl FleetView {
                 lag,
             } = region.quantities();
             let millionths = |it: u64| it as f64 / 1e6;
-            // Of a region that none of its gateways has spoken for, the lag is not 0 but unknown.
-            let has_spoken = own || region.gateways().next().is_some();
-            let lag = Some(lag).filter(|lag| has_spoken && *lag != Quantities::LAG_UNKNOWN);
+            // What policies judge by is 0 where there is nothing that could be behind. Gateways of earlier versions
+            // do not say whether there is.
+            let has_lag = lag > 0 || fleet.has_database(region.id());
+            let lag = Some(lag).filter(|lag| has_lag && *lag != Quantities::LAG_UNKNOWN);
             FleetRegionView {
                 errors: errors.map(millionths),
                 p99_ms: p99.map(|it| it as f64 / 1e3),

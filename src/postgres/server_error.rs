@@ -3,8 +3,8 @@
 use super::ssl_mode::SslMode;
 use super::tls_error::TlsError;
 
-/// Why a URL does not name a server. Contains no values from the URL except `sslmode` and the file
-/// names of certificates.
+/// Why a URL does not name a server. Contains no values from the URL except those of parameters that have a few or
+/// a number, and the file names of certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// It is not a PostgreSQL URL.

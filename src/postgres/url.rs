@@ -1,8 +1,10 @@
 //! Parsing of a server's URL: libpq's TLS parameters here, the rest by `tokio_postgres`.
 //!
 //! Only the URL form is read; `key=value` strings are refused. No error repeats any part of the
-//! URL other than a parameter's name and the value of `sslmode`, since the rest may be a password.
+//! URL other than a parameter's name and the value of one that has a few or a number, since the rest may be
+//! a password.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -10,11 +12,14 @@ use percent_encoding::percent_decode_str;
 
 use crate::postgres::server_error::ServerError;
 use crate::postgres::ssl_mode::SslMode;
+use tidegate_model::printable;
 
 /// The parts of a URL.
 pub(super) struct Parts {
     /// The URL without its TLS parameters, in the form `tokio_postgres` reads.
     pub(super) plain: String,
+    /// The parameters of that.
+    pub(super) query: String,
     pub(super) tls: TlsParameters,
     pub(super) warnings: Vec<UrlWarning>,
 }
@@ -62,6 +67,9 @@ const SESSION_ATTRS: [&str; 6] = [
     "standby",
     "prefer-standby",
 ];
+
+/// Longer values are cut where they are shown.
+const VALUE_CHARS_MAX: usize = 64;
 
 /// Says what in a URL has no effect. It names a parameter, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -111,7 +119,7 @@ pub(super) fn parse(url: &str) -> Result<Parts, ServerError> {
     let mut names = BTreeMap::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').ok_or(ServerError::Query)?;
-        let known = percent_decode_str(name).decode_utf8_lossy();
+        let known = decoded(name);
         if !tls.take(&known, value)? {
             if !KNOWN.contains(&&*known) {
                 warnings.push(UrlWarning::Unknown(name.to_owned()));
@@ -128,13 +136,29 @@ pub(super) fn parse(url: &str) -> Result<Parts, ServerError> {
             warnings.push(UrlWarning::Repeated(earlier.to_owned()));
         }
     }
-    let others = others.join("&");
-    let plain = format!("postgresql://{credentials}{location}?{others}");
+    let query = others.join("&");
+    let plain = format!("postgresql://{credentials}{location}?{query}");
     Ok(Parts {
         plain,
+        query,
         tls,
         warnings,
     })
+}
+
+/// Returns the value of a parameter that stands once in a query, as it may be shown.
+pub(super) fn shown_value(query: &str, name: &str) -> Option<String> {
+    let parameters = query.split('&').filter_map(|it| it.split_once('='));
+    let mut values = parameters.filter(|(it, _)| decoded(it) == name);
+    let (Some((_, value)), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let value = printable(&decoded(value));
+    Some(value.chars().take(VALUE_CHARS_MAX).collect())
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 /// Returns the parameter that one stands for.
@@ -147,7 +171,7 @@ fn meaning(name: &str) -> &str {
 
 /// Whether a parameter is for a driver that chooses among servers by their role.
 fn chooses_server(name: &str, value: &str) -> bool {
-    let value = percent_decode_str(value).decode_utf8_lossy();
+    let value = decoded(value);
     name == "target_session_attrs" && SESSION_ATTRS.contains(&&*value)
 }
 
@@ -197,7 +221,7 @@ fn overridden(name: &str, value: &str) -> Option<UrlWarning> {
         )),
         "options" => {
             // `-c name=value`, `-cname=value` or `--name=value`; a `-` in a name is a `_`.
-            let given = percent_decode_str(value).decode_utf8_lossy().to_lowercase();
+            let given = decoded(value).to_lowercase();
             let given = given.split_whitespace().filter_map(|it| it.split_once('='));
             let given: Vec<_> = given
                 .map(|(name, _)| name.strip_prefix("-c").unwrap_or(name))

@@ -43,8 +43,13 @@ impl TrafficPolicy {
     /// of their nodes.
     pub fn judged_by_fleet(&self, conditions: Conditions) {
         let mut judge = self.lock();
+        let is_first = !judge.is_of_fleet();
         judge.adopt_fleet(conditions);
         self.renew(&mut judge, RegionMask::EMPTY);
+        // What was unknown is not any more, even if it is judged as before.
+        if is_first && self.is_shown.load(Ordering::Relaxed) {
+            self.show_states(&judge);
+        }
     }
 
     /// Publishes the first facts, and tells what has changed since the policy before.
@@ -55,14 +60,22 @@ impl TrafficPolicy {
             .store(Arc::new(Facts::new(self.plan(), conditions)));
         for region in self.plan().all_regions().iter() {
             let name = self.plan().region_id(region);
-            if self.is_shown.load(Ordering::Relaxed) {
-                show_state(name, self.state(region));
-            }
             let was = before.and_then(|before| {
                 let region = before.plan().region_index(name.as_str())?;
                 Some(before.state(region))
             });
             self.tell(&judge, region, was.unwrap_or("well"));
+        }
+        if self.is_shown.load(Ordering::Relaxed) {
+            self.show_states(&judge);
+        }
+    }
+
+    /// Shows the states of all regions.
+    pub(super) fn show_states(&self, judge: &RegionJudge) {
+        for region in self.plan().all_regions().iter() {
+            let name = self.plan().region_id(region);
+            show_state(name, self.shown_state(judge, region));
         }
     }
 
@@ -104,7 +117,7 @@ impl TrafficPolicy {
             let errors = quantities.errors.map(|it| it as f64 / 10_000.0);
             let p99_ms = quantities.p99.map(|it| it as f64 / 1_000.0);
             tracing::warn!(region = %name, was, state, errors_percent = errors, p99_ms, "a region's state has changed");
-            show_state(name, state);
+            show_state(name, self.shown_state(judge, region));
         }
         let now = micros(self.epoch.elapsed());
         self.states_since[region.get()].store(now, Ordering::Relaxed);
@@ -119,6 +132,17 @@ impl TrafficPolicy {
     /// Returns the worst state of a region over all policies.
     pub(super) fn state(&self, region: RegionIndex) -> &'static str {
         worst_state(&self.facts.load(), region)
+    }
+
+    /// Returns a region's state as operators see it: policies take a region for well of which nothing is known,
+    /// because it has no nodes here and none of its gateways is heard.
+    pub(super) fn shown_state(&self, judge: &RegionJudge, region: RegionIndex) -> &'static str {
+        let has_nodes = !self.nodes[region.get()].is_empty();
+        let is_heard = has_nodes || Some(region) == self.local || judge.is_of_fleet();
+        match self.state(region) {
+            "well" if !is_heard => "unknown",
+            state => state,
+        }
     }
 
     pub(super) fn view(&self, region: RegionIndex, now: Instant) -> RegionView {

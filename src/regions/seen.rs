@@ -14,6 +14,16 @@ use tidegate_telemetry::{names, note_exemplar};
 /// Most series of a metric: what comes after counts as `policy="other"`.
 const SERIES_MAX: usize = 2_000;
 
+/// The states of a region, as `/admin/regions` has them.
+const STATES: [&str; 6] = [
+    "well",
+    "ramping",
+    "left",
+    "draining",
+    "unreachable",
+    "unknown",
+];
+
 /// A policy, and the region that has served.
 type Served = (Box<str>, Option<RegionId>);
 
@@ -116,7 +126,7 @@ pub(super) fn hide_state(region: &RegionId) {
 }
 
 fn set_states(region: &RegionId, is_in: impl Fn(&'static str) -> bool) {
-    for state in ["well", "ramping", "left", "draining", "unreachable"] {
+    for state in STATES {
         let labels = [("region", region.to_string()), ("state", state.to_owned())];
         let is_in = f64::from(u8::from(is_in(state)));
         metrics::gauge!(names::REGION_STATE, &labels).set(is_in);

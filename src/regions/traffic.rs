@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::judge::RegionJudge;
 use super::node::RegionNode;
 use super::policy_file::PolicyFile;
-use super::seen::{Seen, hide_state, show_state};
+use super::seen::{Seen, hide_state};
 use super::{ClientLocation, GeoDatabase, Receipts};
 use tidegate_model::RegionId;
 use tidegate_traffic::facts::Facts;
@@ -112,9 +112,7 @@ impl TrafficPolicy {
             before.is_shown.store(false, Ordering::Relaxed);
             before.hide_others_than(self);
         }
-        for region in self.plan().all_regions().iter() {
-            show_state(self.plan().region_id(region), self.state(region));
-        }
+        self.show_states(&self.lock());
     }
 
     fn begin(
@@ -205,18 +203,9 @@ impl TrafficPolicy {
     pub fn regions(&self) -> Vec<RegionSummary> {
         let judge = self.lock();
         let now = Instant::now();
-        // Nothing that this gateway knows speaks for a region without nodes here, and none of its gateways does.
-        let is_unheard = |region: RegionIndex| {
-            self.nodes[region.get()].is_empty()
-                && Some(region) != self.local
-                && !judge.is_of_fleet()
-        };
         let summary = |region: RegionIndex| RegionSummary {
             region: self.plan().region_id(region).clone(),
-            state: match self.state(region) {
-                "well" if is_unheard(region) => "unknown",
-                state => state,
-            },
+            state: self.shown_state(&judge, region),
             since: {
                 let since = self.states_since[region.get()].load(Ordering::Relaxed);
                 self.epoch

@@ -11,6 +11,7 @@ mod interval;
 mod log_format;
 mod json_lines;
 mod line_queue;
+mod log_values;
 mod logs;
 mod endpoint_metrics;
 

@@ -13,6 +13,7 @@ use tracing_subscriber::fmt::format::JsonFields;
 
 use crate::json_lines::JsonLines;
 use crate::line_queue::{LineQueue, LineWriter};
+use crate::log_values::without_values;
 use crate::{LogFormat, Throttle, names};
 use tidegate_model::settings::Setting;
 
@@ -58,7 +59,7 @@ pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<LineWriter, 
     let writer = LineWriter::start(&queue, io::stderr(), count_dropped());
     let writer = writer.map_err(LogError::Writer)?;
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(without_values(filter)?)
         .with_writer(Destination(queue));
     // A second initialisation, as in tests, keeps the first.
     let _already_set = match format {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::fault::{Fault, Kind, ServerErrors};
+use super::fault::{Failures, Fault, Kind, ServerErrors};
 use super::last_heard::LastHeard;
 use tidegate_steering::{
     AttemptOutcome, Choice, HedgeDelay, Ranking, SecondTries, Selector, SharedSelector, Standing,
@@ -32,6 +32,8 @@ struct Record {
     second_tries: SecondTries,
     hedge_delay: HedgeDelay,
     last_heard: LastHeard,
+    /// When it last answered without a server error.
+    last_well: LastHeard,
     /// Whether there are server errors in a row, of any kind; most answers need no lock for that.
     in_row: AtomicBool,
     server_errors: Mutex<ServerErrors>,
@@ -72,6 +74,7 @@ impl Balance {
             second_tries: SecondTries::new(settings.retry_budget, now),
             hedge_delay: HedgeDelay::new(now),
             last_heard: LastHeard::new(now),
+            last_well: LastHeard::new(now),
             in_row: AtomicBool::default(),
             server_errors: Mutex::default(),
         };
@@ -89,11 +92,12 @@ impl Balance {
     }
 
     /// The nodes in the order in which to try them; one that is due for a probe comes first if the
-    /// caller's request is the probe.
+    /// caller's request is the probe, which none is of a kind that the node fails.
     pub(super) fn order(&self, may_probe: bool, kind: impl Fn() -> Kind) -> NodeOrder {
         let now = Instant::now();
         let ranking = self.selector.ranking(now);
         let due = ranking.probe_due().filter(|_| may_probe);
+        let due = due.filter(|&node| !self.is_left(node, &kind, now));
         if let Some(node) = due.filter(|&node| self.selector.claim_probe(node, now)) {
             let mut nodes = Choice::from_slice(&[node]);
             nodes.extend(ranking.choose(|other| other != node));
@@ -134,6 +138,7 @@ impl Balance {
         let rank_of = |node: &usize| rank(*node);
         let due = ranking.probe_due().filter(|_| may_probe);
         let due = due.filter(|node| rank_of(node) == first_rank);
+        let due = due.filter(|&node| !self.is_left(node, &kind, now));
         let mut passed_over = None;
         if let Some(due) = due.filter(|&node| self.selector.claim_probe(node, now)) {
             nodes.retain(|node| *node != due);
@@ -196,6 +201,12 @@ impl Balance {
         })
     }
 
+    /// Whether requests of a kind go to other nodes because this one fails them.
+    fn is_left(&self, node: usize, kind: impl Fn() -> Kind, now: Instant) -> bool {
+        let in_row = self.records[node].in_row.load(Ordering::Relaxed);
+        in_row && self.server_errors(node).is_left(kind(), now)
+    }
+
     /// Claims the one request that probes whether a node works again, if one is due.
     pub(super) fn claim_probe(&self, node: usize) -> bool {
         self.selector.claim_probe(node, Instant::now())
@@ -220,7 +231,9 @@ impl Balance {
 
     /// Records that a request of a kind was answered without a server error.
     pub(super) fn end_row(&self, node: usize, kind: impl FnOnce() -> Kind) {
-        if self.records[node].in_row.load(Ordering::Relaxed) {
+        let record = &self.records[node];
+        record.last_well.note(Instant::now());
+        if record.in_row.load(Ordering::Relaxed) {
             let kind = kind();
             self.note_errors(node, |errors| errors.end_row(kind));
         }
@@ -229,20 +242,28 @@ impl Balance {
     /// Records a server error that no other node's answer was compared with.
     pub(super) fn refused(&self, node: usize, kind: Kind) {
         let now = Instant::now();
-        if self.note_errors(node, |errors| errors.add(kind, now)) {
-            self.report(node, AttemptOutcome::Failed, None);
-        }
+        let failures = self.note_errors(node, |errors| errors.add(kind, now));
+        self.count(node, failures);
     }
 
     /// Records whose fault a node's server error is.
     pub(super) fn compared(&self, node: usize, kind: Kind, fault: Fault) {
         let now = Instant::now();
         let failures = self.note_errors(node, |errors| errors.compare(kind, fault, now));
-        for _ in 0..failures {
-            self.report(node, AttemptOutcome::Failed, None);
-        }
+        self.count(node, failures);
         if fault == Fault::Application {
             self.report(node, AttemptOutcome::Answered, None);
+        }
+    }
+
+    /// Reports server errors to the node's breaker, which decides on all kinds of requests.
+    fn count(&self, node: usize, failures: Failures) {
+        let last_well = &self.records[node].last_well;
+        let since = failures.unless_well_since;
+        if since.is_none_or(|since| last_well.is_before(since)) {
+            for _ in 0..failures.count {
+                self.report(node, AttemptOutcome::Failed, None);
+            }
         }
     }
 
@@ -325,6 +346,44 @@ mod tests {
         assert_eq!(first_two(&balance, OTHER), ([0, 1], None));
         balance.end_row(0, || KIND);
         assert_eq!(first_two(&balance, KIND), ([0, 1], None));
+    }
+
+    /// Fails five requests of a kind in a row, and finds out that another node does not.
+    async fn fail_in_a_row(balance: &Balance, after_each: impl Fn()) {
+        tokio::time::advance(Duration::from_millis(1)).await;
+        for _ in 0..5 {
+            balance.refused(0, KIND);
+            tokio::time::advance(Duration::from_millis(1)).await;
+            after_each();
+        }
+        balance.compared(0, KIND, Fault::Node);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_of_one_kind_move_no_other_that_is_answered_well_meanwhile() {
+        let balance = Balance::new(2, &SteeringSettings::default());
+        fail_in_a_row(&balance, || balance.end_row(0, || OTHER)).await;
+        assert_eq!(first_two(&balance, KIND), ([1, 0], None));
+        assert_eq!(first_two(&balance, OTHER), ([0, 1], None));
+        // Nor does the request that finds out whether it still fails them.
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(first_two(&balance, KIND), ([0, 1], None));
+        for _ in 0..5 {
+            balance.refused(0, KIND);
+        }
+        assert_eq!(first_two(&balance, OTHER), ([0, 1], None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_of_which_nothing_good_is_known_is_probed_by_no_request_of_a_kind_that_it_fails()
+    {
+        let balance = Balance::new(2, &SteeringSettings::default());
+        fail_in_a_row(&balance, || ()).await;
+        let first = |kind| balance.order(true, || kind).nodes[0];
+        assert_eq!([first(KIND), first(OTHER)], [1, 1]);
+        // The first pause of a breaker is over.
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!([first(KIND), first(OTHER)], [1, 0]);
     }
 
     #[test]

@@ -49,6 +49,22 @@ pub(super) enum Fault {
     Application,
 }
 
+/// Server errors that count against a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failures {
+    pub(super) count: u32,
+    /// If the node has answered anything well since then, they say that it fails this kind, and nothing
+    /// about its other requests.
+    pub(super) unless_well_since: Option<Instant>,
+}
+
+impl Failures {
+    const NONE: Self = Self {
+        count: 0,
+        unless_well_since: None,
+    };
+}
+
 /// What is known about the server errors of one node, by the kind of request.
 #[derive(Debug, Default)]
 pub(super) struct ServerErrors {
@@ -61,6 +77,8 @@ struct KindErrors {
     used: Instant,
     /// In a row, since the last comparison.
     uncompared: u32,
+    /// When the row began: of those that were not compared, or of failures.
+    row_since: Option<Instant>,
     /// The method and path of the last request that was not compared.
     exact: u64,
     compared: Option<(Fault, Instant)>,
@@ -86,37 +104,37 @@ impl ServerErrors {
         kinds.all(|errors| errors.uncompared == 0 && errors.failures == 0)
     }
 
-    /// Records what a comparison showed. Returns how many server errors count against the node: the
+    /// Records what a comparison showed. Returns the server errors that count against the node: the
     /// one that was compared, and those before it that were not.
-    pub(super) fn compare(&mut self, kind: Kind, fault: Fault, now: Instant) -> u32 {
+    pub(super) fn compare(&mut self, kind: Kind, fault: Fault, now: Instant) -> Failures {
         let errors = self.find_or_add(kind, now);
         let uncompared = std::mem::take(&mut errors.uncompared);
         errors.compared = Some((fault, now));
         match fault {
             Fault::Node => {
-                let failures = uncompared.max(1);
-                errors.fail(failures, now);
-                failures
+                let since = errors.row_since.filter(|_| uncompared > 1);
+                errors.fail(uncompared.max(1), since, now)
             }
             Fault::Application => {
                 errors.forgive();
-                0
+                Failures::NONE
             }
         }
     }
 
     /// Records a server error that is compared with nothing. Returns whether it counts against the
     /// node.
-    pub(super) fn add(&mut self, kind: Kind, now: Instant) -> bool {
+    pub(super) fn add(&mut self, kind: Kind, now: Instant) -> Failures {
         let errors = self.find_or_add(kind, now);
-        let is_node = errors.left_until.is_some() || errors.recent(now) == Some(Fault::Node);
-        if is_node {
-            errors.fail(1, now);
-        } else if errors.recent(now).is_none() {
+        if errors.left_until.is_some() || errors.recent(now) == Some(Fault::Node) {
+            return errors.fail(1, None, now);
+        }
+        if errors.recent(now).is_none() {
             errors.exact = kind.exact;
             errors.uncompared = errors.uncompared.saturating_add(1);
+            errors.row_since.get_or_insert(now);
         }
-        is_node
+        Failures::NONE
     }
 
     /// Claims the one request that is sent to another node first, to make a comparison, if one is
@@ -179,6 +197,7 @@ impl KindErrors {
             group: kind.group,
             used: now,
             uncompared: 0,
+            row_since: None,
             exact: kind.exact,
             compared: None,
             claimed: None,
@@ -187,16 +206,25 @@ impl KindErrors {
         }
     }
 
-    fn fail(&mut self, failures: u32, now: Instant) {
-        self.failures = self.failures.saturating_add(failures);
+    /// Records failures; those that were not compared at once began at some time before.
+    fn fail(&mut self, count: u32, begun: Option<Instant>, now: Instant) -> Failures {
+        let row_since = *self.row_since.get_or_insert(now);
+        // Of a kind that the node is left by, it is tried again only to see whether it still fails that.
+        let tried_again = self.left_until.map(|_| row_since);
+        self.failures = self.failures.saturating_add(count);
         if self.failures >= IN_ROW_MAX {
             self.left_until = Some(now + COMPARISON_HOLDS);
+        }
+        Failures {
+            count,
+            unless_well_since: begun.or(tried_again),
         }
     }
 
     fn forgive(&mut self) {
         self.failures = 0;
         self.left_until = None;
+        self.row_since = None;
     }
 
     fn recent(&self, now: Instant) -> Option<Fault> {
@@ -216,7 +244,7 @@ mod tests {
 
     fn add_row(errors: &mut ServerErrors, kind: Kind, count: u32, now: Instant) {
         for _ in 0..count {
-            assert!(!errors.add(kind, now));
+            assert_eq!(errors.add(kind, now).count, 0);
         }
     }
 
@@ -224,16 +252,19 @@ mod tests {
     fn an_error_that_another_node_does_not_share_counts_and_so_do_those_that_follow() {
         let now = Instant::now();
         let mut errors = ServerErrors::default();
-        assert_eq!(errors.compare(KIND, Fault::Node, now), 1);
-        assert!(errors.add(KIND, now + COMPARISON_HOLDS / 2));
-        assert!(!errors.add(KIND, now + COMPARISON_HOLDS));
+        assert_eq!(errors.compare(KIND, Fault::Node, now).count, 1);
+        assert_eq!(errors.add(KIND, now + COMPARISON_HOLDS / 2).count, 1);
+        assert_eq!(errors.add(KIND, now + COMPARISON_HOLDS).count, 0);
     }
 
     #[test]
     fn an_error_that_another_node_shares_counts_against_neither() {
         let now = Instant::now();
         let mut errors = ServerErrors::default();
-        assert_eq!(errors.compare(KIND, Fault::Application, now), 0);
+        assert_eq!(
+            errors.compare(KIND, Fault::Application, now),
+            Failures::NONE
+        );
         add_row(&mut errors, KIND, 100, now);
         assert!(
             !errors.claim_comparison(KIND, now),
@@ -248,12 +279,12 @@ mod tests {
         let mut errors = ServerErrors::default();
         for _ in 0..IN_ROW_MAX {
             assert!(!errors.claim_comparison(KIND, now));
-            assert!(!errors.add(KIND, now));
+            assert_eq!(errors.add(KIND, now).count, 0);
         }
         assert!(errors.claim_comparison(KIND, now));
         assert!(!errors.claim_comparison(KIND, now), "one at a time");
         assert!(errors.claim_comparison(KIND, now + COMPARISON_TAKES));
-        assert_eq!(errors.compare(KIND, Fault::Node, now), IN_ROW_MAX);
+        assert_eq!(errors.compare(KIND, Fault::Node, now).count, IN_ROW_MAX);
         assert!(!errors.claim_comparison(KIND, now + COMPARISON_TAKES));
     }
 
@@ -282,10 +313,10 @@ mod tests {
             let mut errors = ServerErrors::default();
             for _ in 0..IN_ROW_MAX {
                 errors.compare(OTHER, fault, now);
-                assert!(!errors.add(KIND, now), "{fault:?}");
+                assert_eq!(errors.add(KIND, now).count, 0, "{fault:?}");
             }
             assert!(errors.claim_comparison(KIND, now), "{fault:?}");
-            assert_eq!(errors.compare(KIND, Fault::Node, now), IN_ROW_MAX);
+            assert_eq!(errors.compare(KIND, Fault::Node, now).count, IN_ROW_MAX);
         }
     }
 
@@ -309,18 +340,36 @@ mod tests {
         errors.compare(KIND, Fault::Node, now);
         assert!(!errors.is_left(KIND, now), "one failure is none");
         for _ in 1..IN_ROW_MAX {
-            assert!(errors.add(KIND, now));
+            assert_eq!(errors.add(KIND, now).count, 1);
         }
         assert!(errors.is_left(KIND, now) && !errors.is_left(OTHER, now));
         errors.end_row(OTHER);
         let later = now + COMPARISON_HOLDS;
         assert!(!errors.is_left(KIND, later));
         assert!(errors.is_left(KIND, later), "one is trying it");
-        assert!(errors.add(KIND, later), "it still fails");
+        assert_eq!(errors.add(KIND, later).count, 1, "it still fails");
         assert!(!errors.is_left(KIND, later + COMPARISON_HOLDS));
         errors.end_row(KIND);
         assert!(!errors.is_left(KIND, later + COMPARISON_HOLDS));
         assert!(errors.are_over());
+    }
+
+    #[test]
+    fn a_row_and_what_tries_again_count_only_if_the_node_has_answered_nothing_well_meanwhile() {
+        let start = Instant::now();
+        let mut errors = ServerErrors::default();
+        let single = errors.compare(OTHER, Fault::Node, start);
+        assert_eq!(single.unless_well_since, None);
+        add_row(&mut errors, KIND, IN_ROW_MAX, start);
+        let later = start + COMPARISON_TAKES;
+        let row = errors.compare(KIND, Fault::Node, later);
+        assert_eq!(row.unless_well_since, Some(start));
+        let again = errors.add(KIND, later + COMPARISON_HOLDS);
+        assert_eq!(again.unless_well_since, Some(start));
+        errors.end_row(KIND);
+        errors.compare(KIND, Fault::Node, later);
+        let follows = errors.add(KIND, later);
+        assert_eq!((follows.count, follows.unless_well_since), (1, None));
     }
 
     #[test]

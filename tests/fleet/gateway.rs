@@ -49,6 +49,7 @@ pub(crate) fn serving(errors: f64) -> Own {
         },
         saturation_pct: 20,
         lag: Some(Duration::from_millis(30)),
+        has_database: true,
         reaches_primary: true,
         leaving: false,
         revision: 1,

@@ -488,3 +488,18 @@ async fn a_body_is_bounded_whether_or_not_its_length_is_declared() {
     let cut = world.send_raw(cut.as_bytes()).await;
     assert!(cut.is_problem(400, "invalid-body"), "{}", cut.head);
 }
+
+#[tokio::test]
+async fn an_answer_to_a_body_that_is_not_valid_says_that_the_connection_closes() {
+    let world = World::with_file(SCHEMA, FILE).await;
+    let request = "POST /echo HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n\
+                   Transfer-Encoding: chunked\r\n\r\nzz\r\n";
+    let answer = world.send_raw(request.as_bytes()).await;
+    assert!(answer.is_problem(400, "invalid-body"), "{}", answer.head);
+    let closes = "\r\nconnection: close\r\n";
+    assert!(
+        format!("{}\r\n", answer.head).contains(closes),
+        "{}",
+        answer.head
+    );
+}

@@ -42,8 +42,8 @@ pub struct RegionEntry {
     pub errors: Option<f64>,
     /// The 99th percentile of the time to the head, less the least; null while too few were answered.
     pub p99_ms: Option<f64>,
-    /// How far its replica is behind; null while unknown, and without a node of the database. Of another region of
-    /// a fleet it is what its gateways say: 0 where they have no replica.
+    /// How far its replica is behind; null while unknown, and without a node of the database. With a fleet it is
+    /// what the region's gateways say.
     pub lag_ms: Option<f64>,
     /// What the policy says it can serve, in requests per second.
     pub capacity_rps: Option<u32>,
@@ -96,10 +96,9 @@ impl RegionEntry {
     /// With a fleet, what its gateways say counts.
     fn with_fleet(self, fleet: &FleetView) -> Self {
         let mut regions = fleet.regions.iter();
-        let Some(place) = regions.position(|it| it.region == self.region) else {
+        let Some(said) = regions.find(|it| it.region == self.region) else {
             return self;
         };
-        let said = &fleet.regions[place];
         // Failures have no time: they count as 0.
         let has_answered = said.errors.is_none_or(|it| it < 1.0);
         Self {
@@ -107,11 +106,7 @@ impl RegionEntry {
             rps: said.rps,
             errors: said.errors,
             p99_ms: said.p99_ms.filter(|it| has_answered || *it > 0.0),
-            // Gateways without a replica say 0; of its own region, the first, this one knows whether it has one.
-            lag_ms: match place {
-                0 => self.lag_ms.and(said.lag_ms),
-                _ => said.lag_ms,
-            },
+            lag_ms: said.lag_ms,
             saturation: said.saturation,
             gateways: Some(said.gateways),
             tunnels: Some(said.tunnels),
@@ -299,19 +294,5 @@ mod tests {
         assert_eq!(p99(1.0, 0.0), None);
         assert_eq!(p99(1.0, 5.0), Some(5.0));
         assert_eq!(p99(0.5, 0.0), Some(0.0));
-    }
-
-    #[test]
-    fn the_lag_of_its_own_region_is_the_fleets_only_if_there_is_a_node_that_has_one() {
-        let lag = |has_database, regions: [&str; 2]| {
-            let fleet = FleetView {
-                regions: regions.map(said).to_vec(),
-                ..FleetView::default()
-            };
-            entry(has_database, 0).with_fleet(&fleet).lag_ms
-        };
-        let (first, second) = (["us-east-1", "eu-west-1"], ["eu-west-1", "us-east-1"]);
-        assert_eq!([lag(true, first), lag(false, first)], [Some(7.0), None]);
-        assert_eq!(lag(false, second), Some(7.0));
     }
 }

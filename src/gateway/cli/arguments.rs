@@ -504,7 +504,8 @@ pub(super) struct DemoCommand {
     /// Walk through the main points and end, with code 1 if one of them did not hold.
     #[arg(long)]
     pub(super) tour: bool,
-    /// Public port of the first region; the next two are the others'. Admin ports are 1000 above.
+    /// Public port of the first region; the next two are the others'. Admin ports are 1000 above; PostgreSQL and
+    /// the fleet get free ones.
     #[arg(long)]
     pub(super) port_base: Option<u16>,
 }

@@ -88,11 +88,12 @@ fn region_item(html: &mut String, seen: &Seen, region: &RegionEntry) {
         }
         None => html.push_str("distance unknown"),
     }
-    let _ = write!(
-        html,
-        ", {} sent",
-        rate_of(seen, seen.rates.of_region(&region.region))
-    );
+    // Of the same requests as the errors beside it.
+    let whose = match seen.topology.fleet {
+        Some(_) => "served",
+        None => "sent",
+    };
+    let _ = write!(html, ", {} {whose}", rate(region.rps));
     if let Some(errors) = region.errors.filter(|it| *it > 0.0) {
         let _ = write!(html, ", {} errors", percent(Some(errors)));
     }

@@ -2,7 +2,7 @@
 
 use super::markup::{rate, time};
 use super::seen::Seen;
-use crate::gateway::admin::{NodeEntry, RegionEntry, UpstreamNodeEntry};
+use crate::gateway::admin::{NodeEntry, RegionEntry, Topology, UpstreamNodeEntry};
 use crate::storage::BucketSeen;
 
 /// How bad it is.
@@ -52,7 +52,7 @@ pub(super) fn concerns(seen: &Seen) -> Vec<Concern> {
     let mut concerns: Vec<_> = no_primary(&topology.nodes).into_iter().collect();
     concerns.extend(topology.nodes.iter().filter_map(of_node));
     let regions = topology.regions.iter();
-    concerns.extend(regions.filter_map(|it| of_region(it, &topology.region)));
+    concerns.extend(regions.filter_map(|it| of_region(it, topology)));
     for upstream in &topology.upstreams {
         let usable = upstream.nodes.iter().filter(|it| serves(it)).count();
         let all = upstream.nodes.len();
@@ -163,9 +163,16 @@ pub(super) fn of_node(node: &NodeEntry) -> Option<Concern> {
     Some(Concern::new(Severity::Attention, what, advice))
 }
 
-fn of_region(region: &RegionEntry, own: &str) -> Option<Concern> {
+/// What is wrong with a region. Its requests go elsewhere only if another one can take them.
+fn of_region(region: &RegionEntry, topology: &Topology) -> Option<Concern> {
     let name = &region.region;
-    let which = if name == own { "this region" } else { "it" };
+    let takes = |it: &RegionEntry| matches!(&*it.state, "well" | "ramping");
+    let mut others = topology.regions.iter().filter(|it| it.region != *name);
+    let follows = if others.any(takes) {
+        ": requests for it go elsewhere."
+    } else {
+        ", and no other region can take its requests."
+    };
     let (what, advice) = match &*region.state {
         // Policies take an unknown one for well, and the page says of it what it is.
         "well" | "unknown" => return None,
@@ -174,19 +181,19 @@ fn of_region(region: &RegionEntry, own: &str) -> Option<Concern> {
             "Nothing, unless it leaves again.",
         ),
         "draining" => (
-            format!("The region {name} is draining: new requests go to other regions."),
+            format!("The region {name} is draining{follows}"),
             "Undrain it when the maintenance is over.",
         ),
         "left" => (
-            format!(
-                "The region {name} has left by the traffic policy: requests for {which} go elsewhere."
-            ),
+            format!("The region {name} has left by the traffic policy{follows}"),
             "Look at that region's errors, p99, lag and saturation below.",
         ),
+        _ if *name == topology.region => (
+            format!("No node of this region, {name}, works{follows}"),
+            "See below what is wrong with its nodes, and whether they are drained.",
+        ),
         _ => (
-            format!(
-                "The region {name} cannot be reached from here: requests for {which} go elsewhere."
-            ),
+            format!("The region {name} cannot be reached from here{follows}"),
             "See whether its gateways run and the network between the regions works.",
         ),
     };

@@ -118,10 +118,13 @@ impl FromStr for Server {
     fn from_str(url: &str) -> Result<Self, ServerError> {
         let url::Parts {
             plain,
+            query,
             tls,
             warnings,
         } = url::parse(url)?;
-        let mut config: Config = plain.parse().map_err(|error| parse_failure(&error))?;
+        let mut config: Config = plain
+            .parse()
+            .map_err(|error| parse_failure(&error, &query))?;
         check_one_host(&mut config)?;
         set_keepalives(&mut config);
         let unix = matches!(config.get_hosts(), [Host::Unix(_)]);
@@ -173,10 +176,19 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Keeps the message about the invalid part; `tokio_postgres` names options, not values.
-fn parse_failure(error: &tokio_postgres::Error) -> ServerError {
+/// Keeps the message about the invalid part. `tokio_postgres` names options, not values: one of the query is
+/// added, which is none of a user, a password or a database. What is taken for a port before the query may be
+/// a password whose `@` is missing.
+fn parse_failure(error: &tokio_postgres::Error, query: &str) -> ServerError {
     let cause = std::error::Error::source(error);
-    ServerError::Parameter(cause.map_or_else(|| error.to_string(), ToString::to_string))
+    let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+    let option = cause.strip_prefix("invalid value for option `");
+    let option = option.and_then(|it| it.strip_suffix('`'));
+    let value = option.and_then(|name| url::shown_value(query, name));
+    ServerError::Parameter(match value {
+        Some(value) => format!("{cause}: \"{value}\""),
+        None => cause,
+    })
 }
 
 fn check_one_host(config: &mut Config) -> Result<(), ServerError> {

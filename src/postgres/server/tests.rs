@@ -102,13 +102,34 @@ fn a_bad_url_is_refused_with_what_is_wrong() {
             "sslmode=on is not one of disable, allow",
         ),
         ("postgres://h/db?sslmode", "name=value"),
-        ("postgres://h/db?connect_timeout=soon", "`connect_timeout`"),
+        (
+            "postgres://h/db?connect_timeout=so%0Aon",
+            "`connect_timeout`: \"soon\"",
+        ),
+        ("postgres:///db?host=/run&port=99999", "`port`: \"99999\""),
+        (
+            "postgres://h/db?keepalives=x&keepalives=1",
+            "invalid value for option `keepalives`",
+        ),
         ("postgres://h/db?sslcert=/x.pem", "sslcert and sslkey must"),
     ];
     for (url, expected) in cases {
         let message = refusal(url).to_string();
         assert!(message.contains(expected), "{url}: {message}");
         assert!(!message.contains('\n'), "{url}: {message}");
+    }
+}
+
+#[test]
+fn what_may_be_a_password_is_not_shown() {
+    for url in [
+        "postgres://app:hunter2/db",
+        "postgres://app:hunter2/db?keepalives=1&password=hunter2",
+        "postgres://app:hunter2@h:hunter2/db",
+    ] {
+        let message = refusal(url).to_string();
+        assert!(message.contains("`port`"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
     }
 }
 
@@ -228,7 +249,10 @@ fn a_server_is_not_chosen_by_the_role_of_its_sessions() {
         assert_eq!(attributes, TargetSessionAttrs::Any, "{value}");
     }
     let message = refusal("postgres://h/db?target_session_attrs=best").to_string();
-    assert!(message.contains("`target_session_attrs`"), "{message}");
+    assert!(
+        message.contains("`target_session_attrs`: \"best\""),
+        "{message}"
+    );
 }
 
 #[test]

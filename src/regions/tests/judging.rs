@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::time::{Instant, advance};
 
 use super::{Everywhere, entrance, file, goes_to, head, in_force, region, routed};
@@ -190,6 +191,22 @@ async fn another_region_without_nodes_here_is_unknown_until_a_fleet_judges_it() 
     let traffic = in_force(POLICY, None, vec![node(&selector, 0)]);
     let region = &traffic.regions()[1];
     assert_eq!((region.state, region.has_database), ("well", false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_gauge_of_states_says_unknown_until_a_fleet_judges_the_region() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let is_in = |state: &str| {
+        let page = recorder.handle().render();
+        let series = format!("tidegate_region_state{{region=\"us-east-1\",state=\"{state}\"}} 1");
+        page.lines().any(|line| line == series)
+    };
+    metrics::with_local_recorder(&recorder, || {
+        let traffic = in_force(POLICY, None, Vec::new());
+        assert!(is_in("unknown") && !is_in("well"));
+        traffic.judged_by_fleet(Conditions::default());
+        assert!(is_in("well") && !is_in("unknown"));
+    });
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,17 +51,21 @@ impl S3Access for Permissions {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         let meaning = context.extensions_mut().get::<Meaning>().cloned();
         let meaning = meaning.unwrap_or_default();
-        meaning.understand(context);
         let credentials = context.credentials().ok_or_else(denied)?;
         let key = self.0.key_pair(&credentials.access_key).await?;
         let key = key.ok_or_else(denied)?;
+        meaning.understand(context);
         let operation = context.s3_op().name();
         let needed = needed(context.method(), operation);
         let name = context.s3_path().get_bucket_name().map(str::to_owned);
         let may = key.mode >= needed;
         let home = Allowed::home(self.0.inventory.load_full(), key)?;
         if !may {
-            return Err(home.refusal(operation, name.as_deref()));
+            let named = name.as_deref().and_then(|name| home.named(name).ok());
+            if let Some(named) = &named {
+                meaning.allow(&named.repository.row.name);
+            }
+            return Err(refusal(operation, named.is_some()));
         }
         let allowed = match (needed, name) {
             (KeyMode::Admin, _) | (_, None) => home,
@@ -73,12 +77,12 @@ impl S3Access for Permissions {
                 allowed => allowed?,
             },
         };
-        let query = context.uri().query().unwrap_or_default();
-        parameters::check(context.s3_op().name(), query, context.headers())?;
-        look_at_body(context)?;
         if !context.s3_path().is_root() {
             meaning.allow(&allowed.repository.row.name);
         }
+        let query = context.uri().query().unwrap_or_default();
+        parameters::check(context.s3_op().name(), query, context.headers())?;
+        look_at_body(context)?;
         context.extensions_mut().insert(allowed);
         Ok(())
     }
@@ -120,19 +124,6 @@ impl Allowed {
         }
     }
 
-    /// The answer to an operation that the key is not for.
-    fn refusal(&self, operation: &str, name: Option<&str>) -> S3Error {
-        let is_usable = name.is_some_and(|name| self.named(name).is_ok());
-        match operation == "CreateBucket" && is_usable {
-            // Some clients make a bucket before they write to it, and go on after this.
-            true => s3_error!(
-                BucketAlreadyOwnedByYou,
-                "The bucket is there already, and the key can use it"
-            ),
-            false => denied(),
-        }
-    }
-
     /// The repositories that the key opens.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Repository>> {
         let all = self.inventory.repositories.iter();
@@ -143,6 +134,18 @@ impl Allowed {
         let home = &self.home.row.id;
         let is_child = repository.row.parent.as_ref() == Some(home);
         repository.row.id == *home || self.key.mode == KeyMode::Admin && is_child
+    }
+}
+
+/// The answer to an operation that the key is not for, on what it can use or not.
+fn refusal(operation: &str, is_usable: bool) -> S3Error {
+    match operation == "CreateBucket" && is_usable {
+        // Some clients make a bucket before they write to it, and go on after this.
+        true => s3_error!(
+            BucketAlreadyOwnedByYou,
+            "The bucket is there already, and the key can use it"
+        ),
+        false => denied(),
     }
 }
 

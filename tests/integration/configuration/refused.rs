@@ -279,6 +279,7 @@ REGION | EU West | REGION = "EU West": a region name is lower-case letters
 DATABASE_URL | mysql://app:hunter2@db/app | DATABASE_URL = "mysql://…": must start with postgres://
 DATABASE_URL | app:hunter2@db | DATABASE_URL = "…": must start with postgres://
 DATABASE_URL | postgres://app:hunter2@db/app?sslmode=on | DATABASE_URL = "postgres://…": sslmode=on is not one of disable,
+DATABASE_URL | postgres://app:hunter2@db/app?connect_timeout=x | DATABASE_URL = "postgres://…": invalid value for option `connect_timeout`: "x"
 DATABASE_URL | postgres://app:hunter2@db:0/app | DATABASE_URL = "postgres://…": the port is 0
 DATABASE_URL | postgres://app:hunter2@db/app?port=0 | DATABASE_URL = "postgres://…": has the parameter `port` although
 DATABASE_URL | postgres://db/app?sslnegotiation=direct | DATABASE_URL = "postgres://…": sslnegotiation=direct needs

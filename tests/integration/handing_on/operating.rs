@@ -37,6 +37,9 @@ impl FleetScene {
 #[tokio::test]
 async fn a_drained_region_gets_no_requests_until_the_drain_is_ended() {
     let scene = FleetScene::start(2, AWAY).await;
+    // No region has a node of the database.
+    let lags = scene.view(0).await.regions.into_iter().map(|it| it.lag_ms);
+    assert_eq!(lags.collect::<Vec<_>>(), [None, None]);
     let drained = scene.operate(0, "us-east-1/drain?for=10m").await;
     assert_eq!(drained.status(), 200);
     let region: Value = drained.json().await.unwrap();

@@ -73,6 +73,9 @@ async fn the_time_of_another_region_is_in_what_is_kept_and_written_of_a_request(
         let parts = ["route_ms", "wait_ms", "db_ms", "upstream_ms", "hand_on_ms"];
         let sum: f64 = parts.into_iter().map(millis).sum();
         assert!(sum <= millis("total_ms") + 0.1, "{kept}");
+        let decided = ["policy", "proposed", "region", "region_reason"].map(|it| &kept[it]);
+        let expected = ["away", "us-east-1", "us-east-1", "named"];
+        assert_eq!(decided, expected, "{kept}");
     }
     let gateway = scene.gateway(0);
     gateway.wait_for_log("\"hand_on_ms\":").await.unwrap();

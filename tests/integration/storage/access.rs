@@ -11,6 +11,7 @@ use tokio::process::Command;
 use super::s3_client::{S3Client, code, hex};
 use super::world::{REPOSITORY, StorageWorld, storage_command};
 use crate::dashboard::browser::{browser_node, converse};
+use crate::world::header;
 
 #[tokio::test]
 async fn a_request_that_is_not_signed_as_it_must_be_is_403() {
@@ -50,6 +51,30 @@ async fn a_request_that_is_not_signed_as_it_must_be_is_403() {
         code(version_2.send().await.unwrap()).await,
         (400, "InvalidRequest".to_owned())
     );
+}
+
+#[tokio::test]
+async fn an_access_line_has_the_operation_of_a_known_key_and_the_repository_that_it_may_use() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    let unsigned = s3.client.get(format!("{}/{REPOSITORY}", s3.base));
+    let unsigned = unsigned.send().await.unwrap();
+    let made = s3.request(Method::PUT, REPOSITORY, "").send().await;
+    let unknown = s3.request(Method::GET, REPOSITORY, "").query("foo", "");
+    let unknown = unknown.send().await;
+    for (answer, status, operation, repository) in [
+        (unsigned, 403, Value::Null, Value::Null),
+        (made, 409, "CreateBucket".into(), REPOSITORY.into()),
+        (unknown, 501, "ListObjects".into(), REPOSITORY.into()),
+    ] {
+        assert_eq!(answer.status(), status);
+        let id = header(&answer, "x-amz-request-id");
+        let line = format!("\"request_id\":\"{id}\"");
+        let line = world.gateways[0].wait_for_log(&line).await.unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let said = (&line["operation"], &line["repository"]);
+        assert_eq!(said, (&operation, &repository), "{line}");
+    }
 }
 
 #[tokio::test]

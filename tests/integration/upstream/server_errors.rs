@@ -88,6 +88,8 @@ async fn writes_leave_a_node_that_fails_them_while_it_answers_reads() {
         failed += usize::from(response.status() == 503);
     }
     assert!(failed <= 10, "{failed} of 100 failed");
+    // Reads do not leave it.
+    assert!(all_nodes_are_trusted(&edge).await);
 }
 
 #[tokio::test]

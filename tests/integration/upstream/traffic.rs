@@ -441,6 +441,8 @@ async fn operators_see_the_regions_and_the_policy_in_force() {
     assert_eq!(topology["regions"][0]["round_trip_ms"], Value::Null);
     // No node of it is known here; the other one has no node of the database.
     assert_eq!(topology["regions"][0]["state"], "unknown");
+    let state = "tidegate_region_state{region=\"ap-south-1\",state=\"unknown\"}";
+    assert_eq!(scene.edge.metric(state).await, 1.0);
     for region in [0, 2] {
         assert_eq!(topology["regions"][region]["lag_ms"], Value::Null);
     }

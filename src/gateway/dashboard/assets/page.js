@@ -25,6 +25,7 @@ function show(html) {
   const before = conditions();
   const focused = document.activeElement;
   become(document.getElementById("live"), fresh);
+  fit();
   if (focused && focused.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
   title();
   const after = conditions();
@@ -43,6 +44,29 @@ function title() {
   const verdict = document.getElementById("live").dataset.verdict;
   document.title = `${SIGNS[verdict] ?? ""} ${region} · Tidegate`;
 }
+
+// On a wall, makes everything smaller until it is all on the screen, and larger again only when rows come or go:
+// numbers that become longer and shorter shall not make it flicker.
+const SMALLEST = 5;
+let rows;
+
+function fit() {
+  if (!document.body.classList.contains("wall")) return;
+  const root = document.documentElement;
+  const count = document.querySelectorAll("#live :is(li, tr)").length;
+  let size = count === rows ? Number(root.dataset.fit) : 0;
+  rows = count;
+  root.dataset.fit = size;
+  while (size < SMALLEST && root.scrollHeight > window.innerHeight) {
+    size += 1;
+    root.dataset.fit = size;
+  }
+}
+
+window.addEventListener("resize", () => {
+  rows = undefined;
+  fit();
+});
 
 // Adds to each node's row the button that drains it. A name that is cut would stand for another node.
 function buttons(live) {
@@ -271,5 +295,6 @@ if (search) {
 }
 
 buttons(main);
+fit();
 title();
 listen();

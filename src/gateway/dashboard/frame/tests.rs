@@ -7,6 +7,7 @@ use crate::gateway::admin::{
     UpstreamNodeEntry,
 };
 use crate::gateway::levels::LevelRow;
+use crate::peers::FleetView;
 use crate::storage::BucketSeen;
 
 fn application(index: usize) -> UpstreamNodeEntry {
@@ -250,4 +251,43 @@ fn a_region_of_which_nothing_is_known_is_not_shown_as_well_and_has_no_lag() {
         "{item}"
     );
     assert!(html.contains("Nothing is known of 1 region."), "{html}");
+}
+
+#[test]
+fn a_regions_errors_stand_beside_the_requests_that_they_are_of() {
+    let mut seen = well();
+    // Decisions are counted apart: there are none for a region that is tried only where another one fails.
+    seen.topology.regions[1].rps = 1.0;
+    let html = frame(&seen);
+    assert!(html.contains(", 1.0/s sent, 10 % errors"), "{html}");
+    seen.topology.fleet = Some(FleetView::default());
+    let html = frame(&seen);
+    assert!(html.contains(", 1.0/s served, 10 % errors"), "{html}");
+}
+
+/// What is said of the regions of a policy, whose states are given; this one is the second.
+fn said_of_regions(states: [&str; 3]) -> Vec<String> {
+    let mut seen = well();
+    for (region, state) in seen.topology.regions.iter_mut().zip(states) {
+        state.clone_into(&mut region.state);
+    }
+    concerns(&seen).into_iter().map(|it| it.what).collect()
+}
+
+#[test]
+fn requests_go_elsewhere_only_if_another_region_can_take_them() {
+    assert_eq!(
+        said_of_regions(["unknown", "unreachable", "draining"]),
+        [
+            "No node of this region, ap-southeast-1, works, and no other region can take its requests.",
+            "The region ap-southeast-2 is draining, and no other region can take its requests.",
+        ]
+    );
+    assert_eq!(
+        said_of_regions(["well", "unreachable", "unreachable"]),
+        [
+            "No node of this region, ap-southeast-1, works: requests for it go elsewhere.",
+            "The region ap-southeast-2 cannot be reached from here: requests for it go elsewhere.",
+        ]
+    );
 }
