@@ -73,11 +73,9 @@ pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<LineWriter, 
 }
 
 fn filter_of(given: Option<&str>) -> Result<EnvFilter, ParseError> {
-    match given.unwrap_or(FILTER_DEFAULT) {
-        "" => EnvFilter::try_new(""),
-        // Of two directives for the same target, the last one holds.
-        given => EnvFilter::try_new(format!("{OFF},{given}")),
-    }
+    let given = given.unwrap_or(FILTER_DEFAULT);
+    // Of two directives for the same target, the last one holds.
+    EnvFilter::try_new(format!("{OFF},{given}"))
 }
 
 /// Where a line goes: lines of requests are gathered, the others are written at once and never dropped.
@@ -151,7 +149,7 @@ mod tests {
             (Some("debug,s3s=error"), (true, true)),
             (Some("info,s3s::ops=error"), (true, true)),
             (Some("s3s=debug"), (true, false)),
-            (Some(""), (true, true)),
+            (Some(""), (false, false)),
         ] {
             let filter_of = filter_of(filter).unwrap();
             let of_test = tracing_subscriber::fmt().with_env_filter(filter_of);
