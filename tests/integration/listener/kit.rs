@@ -63,7 +63,7 @@ impl Authority {
         })
     }
 
-    /// One with an extension that is not to be passed over and that nobody knows.
+    /// One with an unknown extension that is critical.
     pub(super) fn sign_with_unknown_extension(&self) -> Pair {
         let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
         extension.set_criticality(true);
