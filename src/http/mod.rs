@@ -107,8 +107,8 @@ pub use signals::drain_on_signals;
 pub use stream_task::{StreamTasks, note_answer};
 pub use tls::{
     Certificate, CertificateError, CertificateFiles, Handshakes, KEY_KINDS, TLS_CERT, TLS_KEY,
-    TLS_SECTION, TlsAcceptor, TlsSetupError, check_chain, pem_certificates, pem_fault,
-    pem_private_key, roots,
+    TLS_SECTION, TlsAcceptor, TlsSetupError, UNFIT_FOR_TLS, check_chain, pem_certificates,
+    pem_fault, pem_private_key, roots,
 };
 pub use tracked::OverTls;
 pub use transfer_coding::{UnknownCoding, is_chunked};

@@ -18,7 +18,9 @@ use super::identity::{not_after, not_before};
 use super::refusal::Refusal;
 use super::trust::{Trust, is_version_1};
 use super::untimely::Untimely;
-use crate::http::{KEY_KINDS, check_chain, pem_certificates, pem_fault, pem_private_key};
+use crate::http::{
+    KEY_KINDS, UNFIT_FOR_TLS, check_chain, pem_certificates, pem_fault, pem_private_key,
+};
 use tidegate_model::{RegionId, read_file};
 
 /// HTTP/2 alone is spoken between gateways.
@@ -166,10 +168,7 @@ impl CredentialFiles {
             Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(content(
                 "the key does not belong to the certificate".to_owned(),
             )),
-            Err(_) => {
-                let why = "its first certificate cannot be used in TLS".to_owned();
-                Err(self.of_certificate(why))
-            }
+            Err(_) => Err(self.of_certificate(UNFIT_FOR_TLS.to_owned())),
         }
     }
 

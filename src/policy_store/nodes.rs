@@ -42,9 +42,13 @@ impl StoreNodes {
         &self.monitor
     }
 
-    /// Returns the connection to a node, if there is one.
+    /// Returns the connection to a node, if there is one to the server that its status speaks of.
     pub(super) fn client(&self, status: &NodeStatus) -> Option<Arc<Client>> {
-        self.monitor.client(&status.node)
+        let client = self.monitor.client(&status.node)?;
+        // While another node was asked, its name may have come to lead to another server, of another timeline or
+        // database. What is known of a server is forgotten before the connection to the next one is lent.
+        let is_same = self.monitor.status(&status.node).identity == status.identity;
+        is_same.then_some(client)
     }
 
     /// The nodes to ask, best first.

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use tidegate_model::read_file;
 
-use super::pem::{KEY_KINDS, check_chain, pem_certificates, pem_private_key};
+use super::pem::{KEY_KINDS, UNFIT_FOR_TLS, check_chain, pem_certificates, pem_private_key};
 
 /// Largest file that is read: a chain takes a few KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -94,6 +94,7 @@ impl CertificateFiles {
                 self.certificate.display()
             )),
             rustls::Error::General(_) => of_key(format!("the key must be {KEY_KINDS}")),
+            rustls::Error::InvalidCertificate(_) => of_certificate(UNFIT_FOR_TLS.to_owned()),
             error => of_key(format!("it cannot be used: {error}")),
         })?;
         Ok(Certificate {

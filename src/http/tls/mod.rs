@@ -18,6 +18,8 @@ pub(super) use acceptor::{begins_tls, chose_http2};
 pub use certificate::{Certificate, CertificateError, CertificateFiles};
 pub(super) use cleartext::refuse_cleartext;
 pub use handshakes::Handshakes;
-pub use pem::{KEY_KINDS, check_chain, pem_certificates, pem_fault, pem_private_key};
+pub use pem::{
+    KEY_KINDS, UNFIT_FOR_TLS, check_chain, pem_certificates, pem_fault, pem_private_key,
+};
 pub use roots::roots;
 pub use settings::{TLS_CERT, TLS_KEY, TLS_SECTION};

@@ -8,6 +8,11 @@ use x509_parser::parse_x509_certificate;
 /// The keys that can sign handshakes.
 pub const KEY_KINDS: &str = "RSA of 2,048 to 4,096 bits, ECDSA on P-256 or P-384, or Ed25519";
 
+/// Why the certificate of a listener is refused that is X.509, but not as TLS needs it: of version 1, for example, as
+/// OpenSSL signs requests without a file of extensions.
+pub const UNFIT_FOR_TLS: &str = "its first certificate cannot be used in TLS: it must be of version 3, without critical \
+                                 extensions that are unknown";
+
 /// Returns the certificates of a file, of which there is at least one.
 ///
 /// # Errors

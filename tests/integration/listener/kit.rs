@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair,
+    PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
 use reqwest::Client;
 use rustls::pki_types::pem::PemObject;
@@ -63,10 +63,17 @@ impl Authority {
         })
     }
 
-    fn sign_with(&self, set_validity: impl FnOnce(&mut CertificateParams)) -> Pair {
+    /// One with an unknown extension that is critical.
+    pub(super) fn sign_with_unknown_extension(&self) -> Pair {
+        let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        extension.set_criticality(true);
+        self.sign_with(|params| params.custom_extensions.push(extension))
+    }
+
+    fn sign_with(&self, set: impl FnOnce(&mut CertificateParams)) -> Pair {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        set_validity(&mut params);
+        set(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pair {
             certificate: certificate.pem(),

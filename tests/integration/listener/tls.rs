@@ -136,12 +136,13 @@ async fn five_hundred_handshakes_that_never_finish_cost_no_request() {
 }
 
 /// Files of a certificate and a key, and the one that is named with the reason.
-const UNUSABLE: [(&str, &str, &str, &str); 10] = [
+const UNUSABLE: [(&str, &str, &str, &str); 11] = [
     ("cert", "other-key", "other-key", "not the key of"),
     ("absent", "key", "absent", "cannot be read: No such file"),
     ("cert", "absent", "absent", "cannot be read: No such file"),
     ("garbage", "key", "garbage", "no PEM certificate"),
     ("chain", "key", "chain", "its certificate 2 is not an X.509"),
+    ("unfit", "unfit-key", "unfit", "it must be of version 3"),
     ("cert", "garbage", "garbage", "no PEM private key"),
     ("cert", "no-key", "no-key", "the key must be RSA of 2,048"),
     ("cert", "encrypted", "encrypted", "the key is encrypted"),
@@ -178,6 +179,7 @@ async fn a_pair_that_cannot_be_used_is_refused_at_the_start_by_its_file() {
     let files = Files::of(&valid);
     let chain = format!("{}{}", valid.certificate, section("CERTIFICATE"));
     let (expired, later) = (authority.sign(2020, 2021), authority.sign(2090, 2091));
+    let unfit = authority.sign_with_unknown_extension();
     for (name, text) in [
         ("other-key", &authority.valid().key),
         ("expired", &expired.certificate),
@@ -186,6 +188,8 @@ async fn a_pair_that_cannot_be_used_is_refused_at_the_start_by_its_file() {
         ("later-key", &later.key),
         ("garbage", &"hunter2".to_owned()),
         ("chain", &chain),
+        ("unfit", &unfit.certificate),
+        ("unfit-key", &unfit.key),
         ("no-key", &section("PRIVATE KEY")),
         ("encrypted", &section("ENCRYPTED PRIVATE KEY")),
     ] {

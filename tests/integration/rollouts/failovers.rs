@@ -121,6 +121,10 @@ async fn without_the_right_to_read_files_a_lost_revision_is_left_and_its_number_
     replica.stream_from(&scene.cluster.primary).await.unwrap();
     let follows = "(select received_tli > 1 from pg_stat_wal_receiver)";
     replica.wait_until(follows).await.unwrap();
+    // What the replica shows is not followed before the new primary answers.
+    let unknown = "the policy store is read on a replica whose timeline is unknown";
+    scene.gateways[0].wait_for_log(unknown).await.unwrap();
+    assert_eq!(in_force(&scene.gateways[0]).await, "2");
     line.set_target(scene.cluster.primary.address());
     scene.until_revision("1", 2 * DEADLINE).await;
 
