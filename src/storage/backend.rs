@@ -434,13 +434,13 @@ mod tests {
             backend.delete("key").await,
             backend.probe().await,
         ] {
-            assert_eq!(failed.unwrap_err().kind, FaultKind::Server);
+            assert_eq!(failed.unwrap_err().kind, FaultKind::Connection);
         }
         let listed: Vec<_> = backend.list(None).collect().await;
         let [Err(fault)] = &listed[..] else {
             panic!("{listed:?}");
         };
-        assert_eq!(fault.kind, FaultKind::Server);
+        assert_eq!(fault.kind, FaultKind::Connection);
         assert!(!directory.exists());
         std::fs::rename(&elsewhere, &directory).unwrap();
         assert_eq!(backend.list(None).count().await, 1);
