@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use http::Method;
 use object_store::path::Path;
 use object_store::signer::SignedUrlOptions;
@@ -214,8 +214,18 @@ impl BucketBackend {
             let too_long = |it: &ObjectMeta| !unnamable.has_room(&it.location);
             std::future::ready(!found.as_ref().is_ok_and(too_long))
         });
+        let directory = match &self.kind {
+            Kind::Remote(_) => None,
+            Kind::File(directory) => Some(directory.clone()),
+        };
+        // A list of a directory that is gone ends as if there were nothing more.
+        let gone = stream::iter(directory).filter_map(|directory| async move {
+            let there = file::check(&directory).await;
+            there.err().map(Err)
+        });
         named
             .map(|found| found.map_err(|error| fault(&error)))
+            .chain(gone)
             .boxed()
     }
 
@@ -424,10 +434,16 @@ mod tests {
             backend.delete("key").await,
             backend.probe().await,
         ] {
-            assert_eq!(failed.unwrap_err().kind, FaultKind::Server);
+            assert_eq!(failed.unwrap_err().kind, FaultKind::Connection);
         }
+        let listed: Vec<_> = backend.list(None).collect().await;
+        let [Err(fault)] = &listed[..] else {
+            panic!("{listed:?}");
+        };
+        assert_eq!(fault.kind, FaultKind::Connection);
         assert!(!directory.exists());
         std::fs::rename(&elsewhere, &directory).unwrap();
+        assert_eq!(backend.list(None).count().await, 1);
         backend.put("other", bytes()).await.unwrap();
         assert_eq!(backend.head("key").await.unwrap(), Some(5));
         backend.delete("key").await.unwrap();

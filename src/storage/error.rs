@@ -1,5 +1,7 @@
 //! Why a storage request or command failed.
 
+use tokio_postgres::error::SqlState;
+
 use super::fault::Fault;
 
 /// Why a storage request or command failed.
@@ -58,7 +60,7 @@ pub enum StorageError {
     #[error("no node of the database can be asked: {0}")]
     NoNode(String),
     /// The database has refused a statement.
-    #[error("{}", tidegate_model::error_chain::chain(.0))]
+    #[error("{}{}", hint(.0), tidegate_model::error_chain::chain(.0))]
     Database(#[from] tokio_postgres::Error),
     /// What was sealed cannot be opened.
     #[error("{0}")]
@@ -74,6 +76,19 @@ fn no_quota(bytes: &u64, copies: &usize) -> String {
         _ => format!(
             "there are not {copies} members, as many as have to have a copy, with quota left for {bytes} bytes"
         ),
+    }
+}
+
+/// What probably mends a statement about what is not in the database.
+fn hint(error: &tokio_postgres::Error) -> &'static str {
+    match error.code() {
+        Some(
+            &SqlState::UNDEFINED_TABLE
+            | &SqlState::UNDEFINED_COLUMN
+            | &SqlState::UNDEFINED_FUNCTION
+            | &SqlState::INVALID_SCHEMA_NAME,
+        ) => "has this version's `tidegate migrate --only storage` been run? ",
+        _ => "",
     }
 }
 

@@ -1,5 +1,6 @@
 //! The index of objects: what PostgreSQL knows about keys, versions and copies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_model::WalPosition;
@@ -9,6 +10,7 @@ use tokio_postgres::types::Type;
 use super::StorageError;
 use super::database::{IndexDatabase, Owed, Values};
 use super::fault::Left;
+use super::migrations::Migrations;
 use super::registry::{signed, unsigned};
 pub(super) use super::version::{Blob, Meta, StoredCopy, Version, json};
 
@@ -61,6 +63,7 @@ const FIND: &str = "select v.id, v.size, v.etag, v.meta::text, floor(extract(epo
 #[derive(Clone)]
 pub(super) struct Index {
     pub(super) database: IndexDatabase,
+    pub(super) migrations: Arc<Migrations>,
     pub(super) lease: Duration,
     pub(super) sweep_after: Duration,
 }

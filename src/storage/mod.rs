@@ -39,6 +39,7 @@ mod inventory;
 mod registry;
 mod shown;
 mod version;
+mod migrations;
 mod index;
 mod listing;
 mod spool;

@@ -98,21 +98,30 @@ impl Uploads<'_> {
         landed: &Landed,
         checksums: &PartChecksums,
     ) -> Result<(), StorageError> {
-        let sql = "select tidegate.storage_put_part($1, $2, $3, $4, $5, $6, $7::jsonb, $8, \
-             $9::float8 * interval '1 s')";
         let checksums = serde_json::to_string(checksums).unwrap_or_default();
         let size = i64::try_from(landed.size).unwrap_or(i64::MAX);
-        let values: Values<'_> = &[
+        let given: Values<'_> = &[
             (&upload, Type::TEXT),
             (&number, Type::INT4),
             (&new_id(), Type::TEXT),
             (&size, Type::INT8),
             (&landed.digests.sha256, Type::TEXT),
             (&landed.digests.md5, Type::TEXT),
-            (&checksums, Type::TEXT),
             (&landed.ids(), Type::TEXT_ARRAY),
             (&self.0.sweep_after.as_secs_f64(), Type::FLOAT8),
+            (&checksums, Type::TEXT),
         ];
+        let (sql, values) = match self.0.migrations.keeps_checksums_of_parts() {
+            true => (
+                "select tidegate.storage_put_part($1, $2, $3, $4, $5, $6, $9::jsonb, $7, \
+                 $8::float8 * interval '1 s')",
+                given,
+            ),
+            false => (
+                "select tidegate.storage_put_part($1, $2, $3, $4, $5, $6, $7, $8::float8 * interval '1 s')",
+                &given[..8],
+            ),
+        };
         self.0.outcome(sql, values).await.map(drop)
     }
 
@@ -167,15 +176,20 @@ impl Uploads<'_> {
         after: i32,
         most: i64,
     ) -> Result<Vec<StoredPart>, StorageError> {
-        let sql = "select number, size, etag, floor(extract(epoch from modified))::bigint, \
-             coalesce(checksums::text, 'null') \
-             from tidegate.storage_blob where version = $1 and number > $2 order by number limit $3";
+        let checksums = match self.0.migrations.keeps_checksums_of_parts() {
+            true => "coalesce(checksums::text, 'null')",
+            false => "'null'",
+        };
+        let sql = format!(
+            "select number, size, etag, floor(extract(epoch from modified))::bigint, {checksums} \
+             from tidegate.storage_blob where version = $1 and number > $2 order by number limit $3"
+        );
         let values: Values<'_> = &[
             (&upload, Type::TEXT),
             (&after, Type::INT4),
             (&most, Type::INT8),
         ];
-        let rows = self.0.database.read(Owed::STRONG, sql, values).await?.rows;
+        let rows = self.0.database.read(Owed::STRONG, &sql, values).await?.rows;
         let part = |row: &Row| {
             Ok(StoredPart {
                 number: row.try_get(0)?,

@@ -63,6 +63,7 @@ impl Store {
             inventory: ArcSwap::from_pointee(Inventory::empty(steering)),
             index: Index {
                 database: IndexDatabase(database),
+                migrations: Arc::default(),
                 lease: settings.lease,
                 sweep_after: settings.sweep_after,
             },
@@ -133,7 +134,10 @@ impl Store {
             .load(&self.index.database, owed, &self.keys, root)
             .await;
         read.has_succeeded = Some(loaded.is_ok());
-        self.inventory.store(Arc::new(loaded?));
+        let loaded = loaded?;
+        // Before the first key is known, so that it holds for the first request.
+        self.index.migrations.look(&self.index.database, owed).await;
+        self.inventory.store(Arc::new(loaded));
         Ok(())
     }
 

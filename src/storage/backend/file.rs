@@ -39,8 +39,9 @@ pub(super) async fn check(directory: &Path) -> Result<(), Fault> {
     let found = timeout(FIRST_BYTE, tokio::fs::metadata(directory)).await;
     match found {
         Ok(Ok(found)) if found.is_dir() => Ok(()),
+        // There is nothing that could answer, nor will there be for the next request.
         Ok(_) => Err(Fault {
-            kind: FaultKind::Server,
+            kind: FaultKind::Connection,
             detail: "the directory of the bucket is gone".to_owned(),
         }),
         Err(_elapsed) => Err(silent()),

@@ -1,10 +1,15 @@
 //! `CompleteMultipartUpload` that is sent again, or by two clients with different parts.
 
 use http::Method;
+use tidegate::testkit::until;
 
 use super::s3_client::{S3Client, S3Request, code};
 use super::uploads::{begin, part};
 use super::world::{REPOSITORY, StorageWorld};
+use crate::world::DEADLINE;
+
+const MIGRATION: &str = include_str!("../../../migrations/storage/0009_part_checksums.sql");
+const CHECKSUM: &str = "<ChecksumCRC32>sZlDzg==</ChecksumCRC32>";
 
 fn complete(s3: &S3Client, upload: &str, number: u32, etag: &str) -> S3Request {
     complete_with(s3, upload, number, etag, "")
@@ -22,6 +27,20 @@ fn complete_with(
     let list = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
     let request = s3.request(Method::POST, REPOSITORY, "key");
     request.query("uploadId", upload).body(list.as_bytes())
+}
+
+/// Stores the first part of an upload with a checksum; returns its `ETag`.
+async fn part_with_checksum(s3: &S3Client, upload: &str) -> String {
+    let request = s3.request(Method::PUT, REPOSITORY, "key").body(b"bytes");
+    let request = request.query("partNumber", "1").query("uploadId", upload);
+    let sent = request.header("x-amz-checksum-crc32", "sZlDzg==").send();
+    sent.await.headers()["etag"].to_str().unwrap().to_owned()
+}
+
+async fn listed(s3: &S3Client, upload: &str) -> String {
+    let parts = s3.request(Method::GET, REPOSITORY, "key");
+    let parts = parts.query("uploadId", upload).send().await;
+    parts.text().await.unwrap()
 }
 
 fn no_such_upload() -> (u16, String) {
@@ -111,15 +130,9 @@ async fn parts_are_put_together_only_with_the_checksums_that_they_came_with() {
     let world = StorageWorld::start(&[], &[]).await;
     let s3 = &world.s3;
     let upload = begin(s3, "key").await;
-    let request = s3.request(Method::PUT, REPOSITORY, "key").body(b"bytes");
-    let request = request.query("partNumber", "1").query("uploadId", &upload);
-    let sent = request.header("x-amz-checksum-crc32", "sZlDzg==").send();
-    let etag = sent.await.headers()["etag"].to_str().unwrap().to_owned();
-    let parts = s3.request(Method::GET, REPOSITORY, "key");
-    let parts = parts.query("uploadId", &upload).send().await;
-    let parts = parts.text().await.unwrap();
-    let right = "<ChecksumCRC32>sZlDzg==</ChecksumCRC32>";
-    assert!(parts.contains(right), "{parts}");
+    let etag = part_with_checksum(s3, &upload).await;
+    let parts = listed(s3, &upload).await;
+    assert!(parts.contains(CHECKSUM), "{parts}");
     let wrong = [
         "<ChecksumCRC32>AAAAAA==</ChecksumCRC32>",
         "<ChecksumSHA1>AAAAAAAAAAAAAAAAAAAAAAAAAAA=</ChecksumSHA1>",
@@ -131,7 +144,7 @@ async fn parts_are_put_together_only_with_the_checksums_that_they_came_with() {
     }
     assert_eq!(s3.get(REPOSITORY, "key").await.status(), 404);
     // Again, as a client does that has not seen the answer.
-    for checksum in [right, right, ""] {
+    for checksum in [CHECKSUM, CHECKSUM, ""] {
         let answer = complete_with(s3, &upload, 1, &etag, checksum).send().await;
         assert_eq!(answer.status(), 200, "{checksum}");
     }
@@ -145,12 +158,48 @@ async fn a_part_that_an_older_gateway_has_stored_is_put_together() {
     let s3 = &world.s3;
     let upload = begin(s3, "key").await;
     let etag = part(s3, "key", &upload, 1, b"bytes").await;
-    let checksum = "<ChecksumCRC32>sZlDzg==</ChecksumCRC32>";
-    let unsent = complete_with(s3, &upload, 1, &etag, checksum).send().await;
+    let unsent = complete_with(s3, &upload, 1, &etag, CHECKSUM).send().await;
     assert_eq!(unsent.status(), 400);
     world
         .value("update tidegate.storage_blob set checksums = null returning 1")
         .await;
-    let unknown = complete_with(s3, &upload, 1, &etag, checksum).send().await;
+    let unknown = complete_with(s3, &upload, 1, &etag, CHECKSUM).send().await;
     assert_eq!(unknown.status(), 200);
+}
+
+#[tokio::test]
+async fn a_gateway_stores_parts_before_the_migration_and_their_checksums_after_it() {
+    let mut world = StorageWorld::start(&[], &[]).await;
+    let primary = world.cluster.primary.client().await.unwrap();
+    let older = "alter table tidegate.storage_blob drop column checksums; \
+                 drop function tidegate.storage_put_part(text, integer, text, bigint, text, text, jsonb, \
+                 text[], interval)";
+    primary.batch_execute(older).await.unwrap();
+    let s3 = &world.add_gateway("").await;
+    let said = "run `tidegate migrate --only storage`";
+    world.gateways[1].wait_for_log(said).await.unwrap();
+    let upload = begin(s3, "key").await;
+    let etag = part_with_checksum(s3, &upload).await;
+    let parts = listed(s3, &upload).await;
+    assert!(parts.contains("<PartNumber>1</PartNumber>"), "{parts}");
+    assert!(!parts.contains("Checksum"), "{parts}");
+    // Again, as a client does that has not seen the answer.
+    for _ in 0..2 {
+        let done = complete_with(s3, &upload, 1, &etag, CHECKSUM).send().await;
+        assert_eq!(done.status(), 200);
+    }
+    assert_eq!(s3.read(REPOSITORY, "key").await, b"bytes");
+    primary.batch_execute(MIGRATION).await.unwrap();
+    let upload = begin(s3, "key").await;
+    until("checksums of parts are kept", DEADLINE, async || {
+        part_with_checksum(s3, &upload).await;
+        let parts = listed(s3, &upload).await;
+        Ok(parts.contains(CHECKSUM).then_some(()))
+    })
+    .await
+    .unwrap();
+    let gone = "alter schema tidegate rename to elsewhere";
+    primary.batch_execute(gone).await.unwrap();
+    let said = "`tidegate migrate --only storage` been run?";
+    world.gateways[1].wait_for_log(said).await.unwrap();
 }
