@@ -173,6 +173,7 @@ fn handshakes(name: &str, server: &Server, pace: &Pace) -> Contender {
             Ok(Sample {
                 per_second: f64::from(count) / taken,
                 p99_ms: None,
+                cores: None,
             })
         }
         .boxed()
