@@ -65,7 +65,7 @@ check-consistency: postgresql
 	CHECK_SECONDS=$(SECONDS) CHECK_SEED=$(SEED) $(CARGO) test $(CARGO_FLAGS) --test integration \
 		no_promise_is_broken_for_a_long_time -- --ignored --nocapture
 
-# Tidegate beside nginx, Varnish and pgbench, on loopback; writes tests/bench/RESULTS.md. Some minutes.
+# Tidegate beside nginx, Varnish, pgbench and pgbouncer, on loopback; writes tests/bench/RESULTS.md. A quarter of an hour.
 # `make bench ONLY=cached` measures a part and writes nothing.
 BENCH_FLAGS := $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(BENCH_SECONDS),--seconds $(BENCH_SECONDS))
 bench: postgresql

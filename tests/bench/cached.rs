@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 
 use super::bare::{self, Role};
 use super::contest::{Contender, Pace, Rounds, hold};
+use super::cores::watched;
 use super::load::{Wrk, client};
 use super::machine::Machine;
 use super::process::{Server, command, file, free_address};
@@ -14,6 +15,9 @@ use super::report::{Report, say};
 use super::scene::{BODY_BYTES, Gateway, Scene, Setting};
 
 const PATH: &str = "/cached/1";
+
+/// A server that takes less of its core waits for its load, which is the slower side then.
+const FULL_CORES: f64 = 0.95;
 
 pub(crate) async fn measure(
     scene: &Scene,
@@ -64,7 +68,11 @@ pub(crate) async fn measure(
             core: machine.load_core(),
             script: None,
         };
-        Contender::server(name, wrk)
+        // The others are not compared by CPU time.
+        match name.starts_with("tidegate") || name.starts_with("nginx") {
+            true => watched(name, wrk, server),
+            false => Contender::server(name, wrk),
+        }
     });
     conclude(&hold(pace, &loaded).await?, report);
     Ok(())
@@ -100,23 +108,7 @@ fn conclude(rounds: &[Rounds], report: &mut Report) {
         unreachable!("as many as contenders")
     };
     let rate = |rounds: &Rounds| format!("{:.0}/s", rounds.per_second);
-    let against_nginx = tidegate.against(nginx);
-    report.row(
-        "cached hit, 1 KB, 64 connections, server on one core, against nginx `proxy_cache`",
-        format!(
-            "{} to {}: **{against_nginx:.2} ×**",
-            rate(tidegate),
-            rate(nginx)
-        ),
-        "≥ 1.5 ×",
-        against_nginx >= 1.5,
-    );
-    report.row(
-        "its p99 against nginx's",
-        format!("{:.2} ms to {:.2} ms", tidegate.p99_ms, nginx.p99_ms),
-        "≤ nginx's",
-        tidegate.p99_ms <= nginx.p99_ms,
-    );
+    without_lines(tidegate, nginx, report);
     let against_varnish = tidegate.against(varnish);
     report.row(
         "cached hit against varnish",
@@ -152,20 +144,51 @@ fn conclude(rounds: &[Rounds], report: &mut Report) {
     );
     let with_lines = logged.against(nginx_logged);
     report.row(
-        "cached hit against nginx, both with access lines",
-        format!(
-            "{} to {}: {with_lines:.2} ×",
-            rate(logged),
-            rate(nginx_logged)
-        ),
-        "–",
-        true,
+        "cached hit with access lines (the default), against nginx with a buffered `access_log`",
+        beside(logged, nginx_logged),
+        "≥ 1.3 ×",
+        with_lines >= 1.3,
     );
     report.detail("Cached hit: server on one core, load on another", rounds);
 }
 
+fn without_lines(tidegate: &Rounds, nginx: &Rounds, report: &mut Report) {
+    let full = [tidegate, nginx]
+        .iter()
+        .all(|rounds| rounds.cores() >= FULL_CORES);
+    let (ratio, target) = match full {
+        true => (tidegate.against(nginx), "≥ 1.5 ×"),
+        false => (tidegate.against_by_cpu(nginx), "≥ 1.5 × per CPU second"),
+    };
+    report.row(
+        "cached hit, 1 KB, 64 connections, server on one core, against nginx `proxy_cache`, no access lines",
+        beside(tidegate, nginx),
+        target,
+        ratio >= 1.5,
+    );
+    report.row(
+        "its p99 against nginx's",
+        format!("{:.2} ms to {:.2} ms", tidegate.p99_ms, nginx.p99_ms),
+        "≤ nginx's",
+        tidegate.p99_ms <= nginx.p99_ms,
+    );
+}
+
+/// Rates, cores, and the ratio by either.
+fn beside(own: &Rounds, other: &Rounds) -> String {
+    format!(
+        "{:.0}/s to {:.0}/s: **{:.2} ×**; at {:.2} and {:.2} cores, {:.2} × per CPU second",
+        own.per_second,
+        other.per_second,
+        own.against(other),
+        own.cores(),
+        other.cores(),
+        own.against_by_cpu(other),
+    )
+}
+
 async fn nginx_with_lines(scene: &Scene, core: Option<usize>, origin: &Server) -> Result<Server> {
-    nginx(scene, core, origin, "/dev/null").await
+    nginx(scene, core, origin, "/dev/null combined buffer=64k").await
 }
 
 async fn nginx(

@@ -6,7 +6,7 @@ use anyhow::Result;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::load::{Sample, Wrk, pgbench};
+use super::load::{CLIENTS, Pgbench, Sample, Wrk};
 use super::report::say;
 
 /// The number and the duration of rounds.
@@ -64,15 +64,31 @@ impl Contender {
         }
     }
 
-    /// PostgreSQL under `pgbench`.
-    pub(crate) fn postgres(name: &str, script: PathBuf, pace: &Pace, url: String) -> Self {
-        let seconds = pace.seconds;
+    /// PostgreSQL under `pgbench`, with as many clients as elsewhere and prepared statements.
+    pub(crate) fn postgres(
+        name: impl Into<String>,
+        script: PathBuf,
+        pace: &Pace,
+        url: String,
+    ) -> Self {
+        let load = Pgbench {
+            script,
+            seconds: pace.seconds,
+            url,
+            protocol: "prepared",
+            clients: CLIENTS,
+        };
+        Self::pgbench(name, load)
+    }
+
+    /// PostgreSQL, or a pooler in front of it, under `pgbench`.
+    pub(crate) fn pgbench(name: impl Into<String>, load: Pgbench) -> Self {
         let run = move || {
-            let (script, url) = (script.clone(), url.clone());
-            async move { pgbench(&script, seconds, &url).await }.boxed()
+            let load = load.clone();
+            async move { load.run().await }.boxed()
         };
         Self {
-            name: name.to_owned(),
+            name: name.into(),
             run: Box::new(run),
         }
     }
@@ -86,6 +102,8 @@ pub(crate) struct Rounds {
     pub(crate) p99_ms: f64,
     /// The rate of every round.
     rates: Vec<f64>,
+    /// The cores that its server took in every round, if it was watched.
+    cores: Vec<f64>,
 }
 
 /// Lets contenders take turns, round by round; every other round in reverse, so that none always
@@ -123,6 +141,7 @@ impl Rounds {
             per_second: median(&sorted(rates.iter().copied())),
             p99_ms: median(&tails),
             rates,
+            cores: samples.iter().filter_map(|sample| sample.cores).collect(),
         }
     }
 
@@ -137,6 +156,22 @@ impl Rounds {
     pub(crate) fn against(&self, other: &Self) -> f64 {
         let pairs = self.rates.iter().zip(&other.rates);
         median(&sorted(pairs.map(|(one, other)| one / other)))
+    }
+
+    /// The same per second of CPU time; NaN unless both servers were watched.
+    pub(crate) fn against_by_cpu(&self, other: &Self) -> f64 {
+        let pairs = self.per_cpu_second().zip(other.per_cpu_second());
+        median(&sorted(pairs.map(|(one, other)| one / other)))
+    }
+
+    /// The cores that its server took; NaN unless it was watched.
+    pub(crate) fn cores(&self) -> f64 {
+        median(&sorted(self.cores.iter().copied()))
+    }
+
+    fn per_cpu_second(&self) -> impl Iterator<Item = f64> {
+        let rounds = self.rates.iter().zip(&self.cores);
+        rounds.map(|(rate, cores)| rate / cores)
     }
 }
 

@@ -1,26 +1,46 @@
-//! Time to start and memory.
+//! Time to start, and memory: in all, by connection and by stored answer.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::contest::{median, sorted};
-use super::process::Server;
+use super::load::{Wrk, client};
+use super::process::{Server, file};
+use super::replica_read::{ACCOUNT, random_accounts};
 use super::report::{Report, say};
-use super::scene::{Gateway, Scene, Setting};
+use super::scene::{BODY_BYTES, Gateway, Scene, Setting};
 
 const STARTS: usize = 7;
 const START_MAX_MS: f64 = 300.0;
 const START_DEADLINE: Duration = Duration::from_secs(10);
-const CONNECTIONS: usize = 10_000;
+const CONNECTIONS: u32 = 10_000;
 const IDLE_MAX_MIB: f64 = 30.0;
-const CONNECTED_MAX_MIB: f64 = 150.0;
+const CONNECTED_MAX_MIB: f64 = 120.0;
 /// Opened at once; the backlog of a listener is bounded.
-const BATCH: usize = 100;
+const BATCH: u32 = 100;
+const KIB_PER_MIB: f64 = 1024.0;
+
+/// Stored answers, which take half of the cache's default size.
+const ENTRIES: u32 = 20_000;
+/// Seconds of a load, and how often it is repeated until all answers are stored.
+const FILL_SECONDS: u32 = 3;
+const FILLS_MAX: u32 = 10;
+/// The gauge of them may be behind by those that were stored at the same moment.
+const NEARLY_ALL: f64 = 0.99;
+
+/// One answer after another, over and over.
+const EACH_IN_TURN: &str = "
+local last = 0
+request = function()
+    last = last % ENTRIES + 1
+    return wrk.format('GET', '/cached/' .. last)
+end
+";
 
 pub(crate) async fn measure_start(scene: &Scene, report: &mut Report) -> Result<()> {
     say("start to ready");
@@ -64,13 +84,19 @@ async fn is_ready(admin: std::net::SocketAddr) -> bool {
 
 pub(crate) async fn measure_memory(scene: &Scene, report: &mut Report) -> Result<()> {
     say("memory");
+    measure_connections(scene, report).await?;
+    measure_entries(scene, report).await
+}
+
+async fn measure_connections(scene: &Scene, report: &mut Report) -> Result<()> {
     let gateway = scene.gateway(&Setting::default()).await?;
     let idle = gateway.server.resident_mib()?;
-    let mut sockets = Vec::with_capacity(CONNECTIONS);
-    while sockets.len() < CONNECTIONS {
+    let mut sockets = Vec::new();
+    for _ in 0..CONNECTIONS / BATCH {
         sockets.extend(try_join_all((0..BATCH).map(|_| connect(&gateway))).await?);
     }
     let connected = gateway.server.resident_mib()?;
+    let each_kib = (connected - idle) * KIB_PER_MIB / f64::from(CONNECTIONS);
     say(&format!(
         "  idle {idle:.1} MiB, with {CONNECTIONS} connections {connected:.1} MiB"
     ));
@@ -83,10 +109,66 @@ pub(crate) async fn measure_memory(scene: &Scene, report: &mut Report) -> Result
     report.row(
         "memory, with 10,000 idle kept-alive connections that have each been served",
         format!("{connected:.1} MiB"),
-        "≤ 150 MiB",
+        format!("≤ {CONNECTED_MAX_MIB:.0} MiB"),
         connected <= CONNECTED_MAX_MIB,
     );
+    report.row(
+        "memory of an idle connection, by that difference",
+        format!("{each_kib:.1} KiB"),
+        "–",
+        true,
+    );
     Ok(())
+}
+
+/// What a stored answer adds to a gateway that the same load has already warmed up.
+async fn measure_entries(scene: &Scene, report: &mut Report) -> Result<()> {
+    let gateway = scene.gateway(&Setting::default()).await?;
+    let each = EACH_IN_TURN.replace("ENTRIES", &ENTRIES.to_string());
+    let load = |path: &str, script| Wrk {
+        url: gateway.url(path),
+        seconds: FILL_SECONDS,
+        core: None,
+        script: Some(script),
+    };
+    let reads = file(&scene.directory, "accounts.lua", &random_accounts())?;
+    load(ACCOUNT, reads).run().await?;
+    let without = gateway.server.resident_mib()?;
+    let fill = load("/cached/1", file(&scene.directory, "entries.lua", &each)?);
+    let mut fills = 0;
+    let mut stored = 0.0;
+    while stored < NEARLY_ALL * f64::from(ENTRIES) {
+        ensure!(
+            fills < FILLS_MAX,
+            "{stored} of {ENTRIES} answers are stored"
+        );
+        fill.run().await?;
+        stored = entries(&gateway).await?;
+        fills += 1;
+    }
+    let with = gateway.server.resident_mib()?;
+    let each_kib = (with - without) * KIB_PER_MIB / stored;
+    say(&format!(
+        "  warm {without:.1} MiB, with {stored} stored answers {with:.1} MiB"
+    ));
+    report.row(
+        format!("memory of a stored answer of {BODY_BYTES} bytes, by {stored} of them"),
+        format!("{each_kib:.2} KiB"),
+        "–",
+        true,
+    );
+    Ok(())
+}
+
+/// The number of stored answers.
+async fn entries(gateway: &Gateway) -> Result<f64> {
+    let url = format!("{}/metrics", gateway.admin);
+    let page = client()?.get(url).send().await?.text().await?;
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("tidegate_cache_entries"));
+    let number = line.and_then(|line| line.rsplit(' ').next());
+    Ok(number.context("no tidegate_cache_entries")?.parse()?)
 }
 
 /// A connection that has received one answer and is kept alive.

@@ -1,6 +1,6 @@
 //! The loads: `wrk` for throughput, `pgbench` for PostgreSQL itself, one client for latency.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -18,6 +18,8 @@ pub(crate) struct Sample {
     pub(crate) per_second: f64,
     /// The 99th percentile of latency in milliseconds, if the load reports it.
     pub(crate) p99_ms: Option<f64>,
+    /// The cores that the server took, if it was watched.
+    pub(crate) cores: Option<f64>,
 }
 
 /// How `wrk` loads a server.
@@ -58,6 +60,7 @@ impl Wrk {
         Ok(Sample {
             per_second: field("Requests/sec:")?.parse()?,
             p99_ms: Some(milliseconds(field("99%")?)?),
+            cores: None,
         })
     }
 }
@@ -72,26 +75,39 @@ fn milliseconds(text: &str) -> Result<f64> {
     anyhow::bail!("{text} is not a time")
 }
 
-/// Runs a script of `pgbench` on a server.
-pub(crate) async fn pgbench(script: &Path, seconds: u32, url: &str) -> Result<Sample> {
-    let mut pgbench = command("pgbench", None);
-    pgbench
-        .args(["--no-vacuum", "-M", "prepared"])
-        .arg("-f")
-        .arg(script)
-        .arg(format!("-c{CLIENTS}"))
-        .arg("-j2")
-        .arg(format!("-T{seconds}"))
-        .arg(url);
-    let told = output(pgbench).await?;
-    let tps = told.lines().find_map(|line| line.strip_prefix("tps = "));
-    let tps = tps.and_then(|line| line.split_whitespace().next());
-    Ok(Sample {
-        per_second: tps
-            .with_context(|| format!("pgbench reports no tps: {told}"))?
-            .parse()?,
-        p99_ms: None,
-    })
+/// How `pgbench` loads PostgreSQL, or a pooler in front of it.
+#[derive(Clone)]
+pub(crate) struct Pgbench {
+    pub(crate) script: PathBuf,
+    pub(crate) seconds: u32,
+    pub(crate) url: String,
+    /// The value of `-M`.
+    pub(crate) protocol: &'static str,
+    pub(crate) clients: usize,
+}
+
+impl Pgbench {
+    pub(crate) async fn run(&self) -> Result<Sample> {
+        let mut pgbench = command("pgbench", None);
+        pgbench
+            .args(["--no-vacuum", "-M", self.protocol])
+            .arg("-f")
+            .arg(&self.script)
+            .arg(format!("-c{}", self.clients))
+            .arg("-j2")
+            .arg(format!("-T{}", self.seconds))
+            .arg(&self.url);
+        let told = output(pgbench).await?;
+        let tps = told.lines().find_map(|line| line.strip_prefix("tps = "));
+        let tps = tps.and_then(|line| line.split_whitespace().next());
+        Ok(Sample {
+            per_second: tps
+                .with_context(|| format!("pgbench reports no tps: {told}"))?
+                .parse()?,
+            p99_ms: None,
+            cores: None,
+        })
+    }
 }
 
 /// Latencies of requests sent one after another, sorted.

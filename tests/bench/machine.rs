@@ -28,6 +28,7 @@ impl Machine {
                 said("nginx", &["-v"]),
                 said("varnishd", &["-V"]),
                 said("wrk", &["-v"]),
+                said("/usr/sbin/pgbouncer", &["--version"]),
             ]
             .join("; "),
             commit: commit()?,

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::report::say;
+
 /// Programs, and the packages that contain them.
 const NEEDED: [(&str, &str); 6] = [
     ("nginx", "nginx"),
@@ -17,11 +19,27 @@ const NEEDED: [(&str, &str); 6] = [
     ("taskset", "util-linux"),
 ];
 
+/// The same of single measurements, which are skipped where it cannot be had.
+const OPTIONAL: [(&str, &str); 1] = [("pgbouncer", "pgbouncer")];
+
 /// Debian runs it before it starts a service; 101 means no.
 const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Installs what is missing. Nothing that is installed is started as a service.
 pub(crate) fn install_missing() -> Result<()> {
+    install_needed()?;
+    for (program, package) in OPTIONAL {
+        if is_there(program) {
+            continue;
+        }
+        if let Err(error) = install(&[package]) {
+            say(&format!("{package} cannot be installed: {error:#}"));
+        }
+    }
+    Ok(())
+}
+
+fn install_needed() -> Result<()> {
     let missing: Vec<_> = NEEDED
         .iter()
         .filter(|(program, _)| !is_there(program))
@@ -42,7 +60,7 @@ pub(crate) fn install_missing() -> Result<()> {
 }
 
 /// Servers may be installed in directories that only root's `PATH` contains.
-fn is_there(program: &str) -> bool {
+pub(crate) fn is_there(program: &str) -> bool {
     let mut which = Command::new("sh");
     which
         .arg("-c")

@@ -9,21 +9,25 @@ mod bare;
 mod bucket;
 mod cached;
 mod contest;
+mod cores;
 mod decision;
 mod far;
 mod fleet;
 mod footprint;
 mod growth;
 mod health;
+mod levels;
 mod load;
 mod machine;
 mod peers;
+mod pgbouncer;
 mod process;
 mod replica_read;
 mod report;
 mod scene;
 mod storage;
 mod tls;
+mod write;
 
 use anyhow::{Result, bail};
 
@@ -95,9 +99,7 @@ async fn main() -> Result<()> {
     if plan.has("tls") {
         tls::measure(&scene, &machine, &plan.pace, &mut report).await?;
     }
-    if plan.has("read") {
-        replica_read::measure(&scene, &plan.pace, &mut report).await?;
-    }
+    measure_statements(&plan, &scene, &mut report).await?;
     if plan.has("far") {
         far::measure(&scene, &mut report).await?;
     }
@@ -119,6 +121,23 @@ async fn main() -> Result<()> {
     report.print();
     if plan.only.is_none() {
         report.write()?;
+    }
+    Ok(())
+}
+
+/// Reads and writes, beside `pgbench`.
+async fn measure_statements(plan: &Plan, scene: &Scene, report: &mut Report) -> Result<()> {
+    if plan.has("read") {
+        replica_read::measure(scene, &plan.pace, report).await?;
+    }
+    if plan.has("levels") {
+        levels::measure(scene, &plan.pace, report).await?;
+    }
+    if plan.has("pgbouncer") {
+        pgbouncer::measure(scene, &plan.pace, report).await?;
+    }
+    if plan.has("write") {
+        write::measure(scene, &plan.pace, report).await?;
     }
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! TLS, beside nginx with the same certificate: cached hits with the same cipher, and full handshakes.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::cached::nginx_of;
 use super::contest::{Contender, Pace, Rounds, hold};
+pub(crate) use super::cores::cpu_seconds;
 use super::load::{Sample, Wrk, client};
 use super::machine::Machine;
 use super::process::{Server, file};
@@ -173,6 +173,7 @@ fn handshakes(name: &str, server: &Server, pace: &Pace) -> Contender {
             Ok(Sample {
                 per_second: f64::from(count) / taken,
                 p99_ms: None,
+                cores: None,
             })
         }
         .boxed()
@@ -247,28 +248,4 @@ impl ServerCertVerifier for Trusting {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
-}
-
-/// CPU time of a process and its children so far.
-pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-    let children = children.split_whitespace().map(str::parse);
-    let mut seconds = 0.0;
-    for pid in std::iter::once(Ok(pid)).chain(children) {
-        let pid: u32 = pid?;
-        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            seconds += task_seconds(&task?.path())?;
-        }
-    }
-    Ok(seconds)
-}
-
-/// What the scheduler counted for a task, which is finer than clock ticks.
-fn task_seconds(task: &Path) -> Result<f64> {
-    let text = fs::read_to_string(task.join("schedstat"))?;
-    let nanoseconds = text
-        .split_whitespace()
-        .next()
-        .context("schedstat is empty")?;
-    Ok(nanoseconds.parse::<f64>()? / 1e9)
 }
