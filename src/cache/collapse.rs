@@ -338,5 +338,8 @@ mod tests {
             assert_eq!(answer.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
             assert_eq!(account.routed.as_ref(), Some(&routed));
         }
+        let key = CacheKey::new(1, "/x", []).unwrap();
+        let joined = cache.join(&key, FlightScope::Entered, None);
+        assert!(matches!(joined, Joined::Follower(_)), "the fetch has ended");
     }
 }
