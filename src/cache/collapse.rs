@@ -154,11 +154,12 @@ impl<F: Fetch> CachedRequest<'_, F> {
                 Joined::Leader(leader) => {
                     let follower = leader.follower();
                     self.lead_apart(leader, seen.filter(|_| has_fallback));
-                    // Until the fetch has ended, which may take longer than this request has.
-                    note_routed(account, self.fetch.routed());
                     (follower, CacheResult::Miss)
                 }
             };
+            // Until the fetch has ended, which may take longer than this request has.
+            let before = account.routed.clone();
+            note_routed(account, self.fetch.routed());
             let waiting = Instant::now();
             let outcome = follower
                 .outcome()
@@ -170,6 +171,8 @@ impl<F: Fetch> CachedRequest<'_, F> {
                 note_routed(account, outcome.routed);
             } else {
                 account.timing.wait += waiting.elapsed();
+                // The answer is of another client's request.
+                account.routed = before;
             }
             match outcome.entry {
                 Ok(entry) => {
@@ -184,7 +187,6 @@ impl<F: Fetch> CachedRequest<'_, F> {
                 Err(_failed_its_leader_only) => {}
             }
         }
-        note_routed(account, self.fetch.routed());
         let (timing, routed) = (&mut account.timing, &mut account.routed);
         let entry = self.fetch.fetch(timing, routed).await?;
         let status = CacheStatus::Forwarded {
@@ -278,4 +280,66 @@ fn log_failure(fetch: &impl Fetch, missed: &Missed) {
         cause,
         "a stored answer could not be renewed"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::cache::CacheSettings;
+    use tidegate_telemetry::EndpointMetrics;
+    use tidegate_traffic::decide::RegionReason;
+
+    /// A fetch in another region that never ends.
+    struct Hanging(EndpointMetrics, Arc<Routed>);
+
+    impl Fetch for Hanging {
+        fn endpoint(&self) -> &EndpointMetrics {
+            &self.0
+        }
+
+        fn routed(&self) -> Option<Arc<Routed>> {
+            Some(Arc::clone(&self.1))
+        }
+
+        async fn fetch(
+            &self,
+            _: &mut Timing,
+            _: &mut Option<Arc<Routed>>,
+        ) -> Result<Arc<Entry<Origin>>, Missed> {
+            pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_whose_time_runs_out_says_where_it_was_sent_whether_it_leads_or_follows() {
+        let cache = Arc::new(AnswerCache::new(&CacheSettings::default()).unwrap());
+        let routed = Arc::new(Routed {
+            policy: "away".into(),
+            proposed: None,
+            region: Some("us-east-1".parse().unwrap()),
+            reason: RegionReason::Named,
+        });
+        let fetch = Hanging(EndpointMetrics::new("/x"), Arc::clone(&routed));
+        let fetch = Arc::new(fetch);
+        // The first one leads; its fetch goes on.
+        for _ in 0..2 {
+            let request = CachedRequest {
+                cache: &cache,
+                key: CacheKey::new(1, "/x", []).unwrap(),
+                scope: FlightScope::Entered,
+                fetch: Arc::clone(&fetch),
+                started: Instant::now(),
+                time: Duration::from_secs(1),
+            };
+            let mut account = Account::default();
+            let answer = request.answer(&HeaderMap::new(), &mut account).await;
+            assert_eq!(answer.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
+            assert_eq!(account.routed.as_ref(), Some(&routed));
+        }
+        let key = CacheKey::new(1, "/x", []).unwrap();
+        let joined = cache.join(&key, FlightScope::Entered, None);
+        assert!(matches!(joined, Joined::Follower(_)), "the fetch has ended");
+    }
 }

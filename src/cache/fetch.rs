@@ -36,7 +36,8 @@ pub trait Fetch: Send + Sync + 'static {
     /// Where the traffic policy sends the request, if there is one.
     fn routed(&self) -> Option<Arc<Routed>>;
 
-    /// Sends the request, and waits for the complete answer; `routed` becomes where it was sent at last.
+    /// Sends the request, and waits for the complete answer; `routed` becomes at once where it is sent, and at the
+    /// end where it was sent last.
     fn fetch(
         &self,
         timing: &mut Timing,

@@ -153,8 +153,12 @@ pub(super) fn shown_value(query: &str, name: &str) -> Option<String> {
     let (Some((_, value)), None) = (values.next(), values.next()) else {
         return None;
     };
-    let value = printable(&decoded(value));
-    Some(value.chars().take(VALUE_CHARS_MAX).collect())
+    Some(shown(&decoded(value)))
+}
+
+/// Returns a value as it may be shown.
+fn shown(value: &str) -> String {
+    printable(value).chars().take(VALUE_CHARS_MAX).collect()
 }
 
 fn decoded(text: &str) -> Cow<'_, str> {
@@ -259,7 +263,7 @@ impl TlsParameters {
             "sslmode" => {
                 let name = decoded()?;
                 let mode = name.parse::<SslMode>();
-                self.mode = Some(mode.or(Err(ServerError::SslMode(name.into_owned())))?);
+                self.mode = Some(mode.or(Err(ServerError::SslMode(shown(&name))))?);
             }
             // libpq accepts this from JDBC's URLs.
             "ssl" if value == "true" => self.mode = Some(SslMode::Require),

@@ -1,22 +1,32 @@
-//! What no log filter turns on: lines with the values that statements are sent with.
+//! What no log filter turns on: lines with the values of statements, and with signatures.
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
 
-/// Where the database driver writes each statement with its parameters, at `debug`; it writes nothing else there.
-const WITHOUT_VALUES: &str = "tokio_postgres::query=info";
+/// Where libraries write values of clients at `debug` and `trace`: the database driver each statement with its
+/// parameters, that of the S3 protocol the signature that a request lacks, or a whole form with its own.
+const WITH_VALUES: [&str; 2] = ["tokio_postgres::query", "s3s::ops"];
 
-/// Has a filter leave out such lines: values are of clients, and may be secrets.
+/// Has a subscriber leave out such lines: values are of clients, and may be secrets.
 ///
-/// # Errors
-/// None while the directive above is one.
-pub(crate) fn without_values(filter: EnvFilter) -> Result<EnvFilter, ParseError> {
-    Ok(filter.add_directive(WITHOUT_VALUES.parse()?))
+/// No directive of an [`EnvFilter`](tracing_subscriber::EnvFilter) can do so, since one for a span or a field comes
+/// before all that name a target alone.
+pub(crate) fn without_values(
+    subscriber: impl Subscriber + Send + Sync,
+) -> impl Subscriber + Send + Sync + 'static {
+    subscriber.with(filter_fn(has_no_values))
+}
+
+fn has_no_values(line: &Metadata<'_>) -> bool {
+    let target = line.target();
+    *line.level() <= Level::INFO || !WITH_VALUES.iter().any(|it| target.starts_with(it))
 }
 
 #[cfg(test)]
 mod tests {
-    use tracing::{Level, subscriber};
+    use tracing::subscriber;
+    use tracing_subscriber::EnvFilter;
 
     use super::*;
 
@@ -26,16 +36,21 @@ mod tests {
             "trace",
             "debug,tokio_postgres=trace",
             "debug,tokio_postgres::query=debug",
+            "debug,s3s=trace",
+            "info,[monitor]=trace",
         ] {
-            let filter = without_values(EnvFilter::new(given)).unwrap();
-            let of_test = tracing_subscriber::fmt().with_env_filter(filter);
-            let is_logged = subscriber::with_default(of_test.finish(), || {
-                (
+            let of_test = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(given));
+            let of_test = without_values(of_test.finish());
+            let is_logged = subscriber::with_default(of_test, || {
+                let _monitor = tracing::info_span!("monitor").entered();
+                [
                     tracing::enabled!(target: "tokio_postgres::query", Level::DEBUG),
+                    tracing::enabled!(target: "s3s::ops::signature", Level::DEBUG),
                     tracing::enabled!(target: "tokio_postgres::connection", Level::DEBUG),
-                )
+                    tracing::enabled!(target: "s3s::ops", Level::ERROR),
+                ]
             });
-            assert_eq!(is_logged, (false, true), "{given}");
+            assert_eq!(is_logged, [false, false, true, true], "{given}");
         }
     }
 }

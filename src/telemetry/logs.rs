@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::json_lines::JsonLines;
 use crate::line_queue::{LineQueue, LineWriter};
@@ -59,15 +60,16 @@ pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<LineWriter, 
     let writer = LineWriter::start(&queue, io::stderr(), count_dropped());
     let writer = writer.map_err(LogError::Writer)?;
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(without_values(filter)?)
+        .with_env_filter(filter)
         .with_writer(Destination(queue));
     // A second initialisation, as in tests, keeps the first.
     let _already_set = match format {
-        LogFormat::Json => subscriber
-            .fmt_fields(JsonFields::new())
-            .event_format(JsonLines::new())
-            .try_init(),
-        LogFormat::Text => subscriber.try_init(),
+        LogFormat::Json => {
+            let subscriber = subscriber.fmt_fields(JsonFields::new());
+            let subscriber = subscriber.event_format(JsonLines::new());
+            without_values(subscriber.finish()).try_init()
+        }
+        LogFormat::Text => without_values(subscriber.finish()).try_init(),
     };
     Ok(writer)
 }

@@ -78,6 +78,10 @@ fn texts_that_are_no_policy() {
         &repeated("", |number| format!("polcy p{number} {{ }}\n"), ""),
     );
     bounded(
+        "unknown regions",
+        &repeated("", |number| format!("regoin r{number}\n"), ""),
+    );
+    bounded(
         "one line",
         &repeated("policy p { ", |_| "leave when x ".to_owned(), "}"),
     );

@@ -243,24 +243,29 @@ impl Balance {
     pub(super) fn refused(&self, node: usize, kind: Kind) {
         let now = Instant::now();
         let failures = self.note_errors(node, |errors| errors.add(kind, now));
-        self.count(node, failures);
+        self.count(node, failures, now);
     }
 
     /// Records whose fault a node's server error is.
     pub(super) fn compared(&self, node: usize, kind: Kind, fault: Fault) {
         let now = Instant::now();
         let failures = self.note_errors(node, |errors| errors.compare(kind, fault, now));
-        self.count(node, failures);
+        self.count(node, failures, now);
         if fault == Fault::Application {
             self.report(node, AttemptOutcome::Answered, None);
         }
     }
 
-    /// Reports server errors to the node's breaker, which decides on all kinds of requests.
-    fn count(&self, node: usize, failures: Failures) {
+    /// Reports server errors to the node's breaker, which decides on all kinds of requests. If it is open it may wait
+    /// for this one, its probe: until that has ended there is no other.
+    fn count(&self, node: usize, failures: Failures, now: Instant) {
         let last_well = &self.records[node].last_well;
         let since = failures.unless_well_since;
-        if since.is_none_or(|since| last_well.is_before(since)) {
+        let is_open = || {
+            let standing = self.selector.ranking(now).of(node).standing;
+            matches!(standing, Standing::ProbeDue | Standing::Failed)
+        };
+        if since.is_none_or(|since| last_well.is_before(since)) || is_open() {
             for _ in 0..failures.count {
                 self.report(node, AttemptOutcome::Failed, None);
             }
@@ -384,6 +389,22 @@ mod tests {
         // The first pause of a breaker is over.
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!([first(KIND), first(OTHER)], [1, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_of_a_kind_that_the_node_fails_makes_room_for_one_of_another_kind() {
+        let balance = Balance::new(2, &SteeringSettings::default());
+        fail_in_a_row(&balance, || balance.end_row(0, || OTHER)).await;
+        for _ in 0..5 {
+            balance.report(0, AttemptOutcome::Failed, None);
+        }
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(balance.order(true, || KIND).nodes[0], 0);
+        balance.refused(0, KIND);
+        assert_eq!(balance.order(true, || OTHER).nodes[0], 1);
+        // The second pause of a breaker is over.
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(balance.order(true, || OTHER).nodes[0], 0);
     }
 
     #[test]

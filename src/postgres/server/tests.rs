@@ -98,7 +98,7 @@ fn a_bad_url_is_refused_with_what_is_wrong() {
         ("postgres://a,b/db", "several hosts"),
         ("postgres://h:port/db", "`port`"),
         (
-            "postgres://h/db?sslmode=on",
+            "postgres://h/db?sslmode=o%1Bn",
             "sslmode=on is not one of disable, allow",
         ),
         ("postgres://h/db?sslmode", "name=value"),

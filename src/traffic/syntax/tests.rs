@@ -280,6 +280,16 @@ fn each_misspelt_item_is_an_error_with_the_word_that_was_meant() {
             ("windo", "did you mean `window`?"),
         ],
     );
+    let (region, group) = ("did you mean `region`?", "did you mean `group`?");
+    helped(
+        "regoin a at 1, 2\nregoin b\ngruop g = a, b\nregion c\ngrup h = c\nretrun when errors < 1%\n",
+        &[
+            ("regoin", region),
+            ("regoin", region),
+            ("gruop", group),
+            ("grup", group),
+        ],
+    );
     helped(
         "region a\n  capcity 5 rps\nregion b lod 5 rps\nregion c polcy p { prefer a }",
         &[

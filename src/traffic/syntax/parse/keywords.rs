@@ -130,6 +130,12 @@ pub(super) fn items() -> Vec<&'static str> {
     ITEMS.iter().map(|(keyword, _)| *keyword).collect()
 }
 
+/// Returns the words that begin an item or a clause.
+pub(super) fn beginnings() -> impl Iterator<Item = &'static str> {
+    let clauses = CLAUSES.iter().map(|(keyword, ..)| *keyword);
+    items().into_iter().chain(clauses)
+}
+
 /// Returns an example of an item or a clause.
 pub(super) fn example(keyword: &str) -> Option<&'static str> {
     let items = ITEMS.iter().copied();

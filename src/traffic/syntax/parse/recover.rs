@@ -1,6 +1,6 @@
 //! Where parsing continues after an error, and the message for a word that begins nothing.
 
-use super::keywords::{begins_line, blocks_of, clauses_of, is_item, items};
+use super::keywords::{beginnings, begins_line, blocks_of, clauses_of, is_item, items};
 use super::wrong::found;
 use crate::syntax::Diagnostic;
 use crate::syntax::ast::BlockKind;
@@ -14,16 +14,28 @@ pub(super) fn ends_item(token: &Token<'_>, depth: usize, after: &[Token<'_>]) ->
     }
     match is_item(token.text) {
         true => depth == 0 || token.first,
-        false => depth == 0 && token.first && opens_block(token, after),
+        false => depth == 0 && token.first && resembles_item(token, after),
     }
 }
 
-/// Whether an unknown word looks like the keyword of a block: `polcy NAME {`, `tset STRING {`, `defalts {`.
-fn opens_block(token: &Token<'_>, after: &[Token<'_>]) -> bool {
-    match after {
-        [brace, ..] if brace.is_symbol("{") => similar(token.text, ["defaults"]).is_some(),
-        [name, brace, ..] => name.kind != Kind::Symbol && !name.first && brace.is_symbol("{"),
-        _ => false,
+/// Whether an unknown word looks like the keyword of an item: `polcy NAME {`, `tset STRING {`, `defalts {`,
+/// `gruop NAME =`, `regoin NAME`.
+fn resembles_item(token: &Token<'_>, after: &[Token<'_>]) -> bool {
+    let [name, rest @ ..] = after else {
+        return false;
+    };
+    if name.is_symbol("{") {
+        return similar(token.text, ["defaults"]).is_some();
+    }
+    if name.kind == Kind::Symbol || name.first {
+        return false;
+    }
+    // A misspelt clause is none, such as `retrun when`.
+    let is_meant = |word| similar(token.text, beginnings()) == Some(word);
+    match rest.first() {
+        Some(next) if next.is_symbol("{") => true,
+        Some(next) if next.is_symbol("=") => is_meant("group"),
+        _ => name.kind == Kind::Word && is_meant("region"),
     }
 }
 
