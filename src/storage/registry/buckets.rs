@@ -5,7 +5,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use crate::storage::bucket::is_valid_name;
+use super::named::{by_id_or_name, check_name};
 use crate::storage::database::Values;
 use crate::storage::rows::Rows;
 use crate::storage::seal::Cell;
@@ -131,13 +131,13 @@ impl Registry<'_> {
         rows.iter().map(|row| bucket(self.keys, row)).collect()
     }
 
-    /// Returns a bucket, by its name or its id.
+    /// Returns a bucket, by its id or else its name.
     ///
     /// # Errors
     /// If there is none.
     pub async fn bucket(&self, name: &str) -> Result<BucketRow, StorageError> {
-        let mut all = self.buckets().await?.into_iter();
-        let found = all.find(|it| it.declared.name == name || it.id == name);
+        let all = self.buckets().await?;
+        let found = by_id_or_name(all, name, |it| [&*it.id, &*it.declared.name]);
         found.ok_or_else(|| StorageError::NotFound("bucket", name.to_owned()))
     }
 
@@ -251,16 +251,6 @@ pub(super) fn in_use(
             Err(StorageError::InUse(why()))
         }
         removed => removed,
-    }
-}
-
-pub(in crate::storage) fn check_name(name: &str) -> Result<(), StorageError> {
-    match is_valid_name(name) {
-        true => Ok(()),
-        false => {
-            let why = "name: expected 3 to 63 lower-case letters, digits, dots and hyphens";
-            Err(StorageError::Invalid(why.to_owned()))
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tidegate::testkit::until;
 
 use super::api_client::ApiClient;
+use super::s3_client::code;
 use super::world::{REPOSITORY, StorageWorld, storage_command};
 use crate::world::DEADLINE;
 
@@ -108,6 +109,46 @@ async fn what_is_removed_meanwhile_is_refused_and_not_left_out() {
     let repositories = api.get("/repo").await;
     assert_eq!(repositories["total"], 1);
     assert_eq!(repositories["data"][0]["buckets"], alone["buckets"]);
+}
+
+#[tokio::test]
+async fn a_name_that_is_the_id_of_another_row_does_not_stand_in_its_place() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let api = ApiClient::of(&world.gateways[0]).await;
+    let other = ["repository", "add", "other-data", "--member", "bucket-1"];
+    world.storage(&other).await;
+    let id = async |path: &str| {
+        let row = &api.get(path).await["data"];
+        row["id"].as_str().unwrap().to_owned()
+    };
+    let repository = id(&format!("/repo/{REPOSITORY}")).await;
+    let bucket = id("/bucket/bucket-0").await;
+    let admin = world.key("admin").await;
+    let made = admin.request(Method::PUT, &repository, "").send().await;
+    assert_eq!(code(made).await, (400, "InvalidBucketName".to_owned()));
+    let added = json!({"name": repository, "buckets": ["bucket-0"]});
+    let (status, answer) = api
+        .send(Method::POST, "/repo", Some(&added.to_string()))
+        .await;
+    assert_eq!(status, 400, "{answer}");
+    // As they could be named before.
+    for sql in [
+        format!(
+            "update tidegate.storage_repository set name = '{repository}' where name = 'other-data'"
+        ),
+        format!("update tidegate.storage_bucket set name = '{bucket}' where name = 'bucket-1'"),
+    ] {
+        world.cluster.primary.execute(&sql).await.unwrap();
+    }
+    let path = format!("/repo/{repository}");
+    assert_eq!(api.get(&path).await["data"]["name"], REPOSITORY);
+    let change = json!({"buckets": [bucket]});
+    let changed = api.change(Method::PATCH, &path, &change).await;
+    assert_eq!(changed["name"], REPOSITORY);
+    assert_eq!(changed["buckets"], json!(["bucket-0"]));
+    world.storage(&["key", "add", &repository]).await;
+    let keys = format!("/repo/{REPOSITORY}/apikey");
+    assert_eq!(api.get(&keys).await["total"], 3);
 }
 
 /// A bucket, a repository and a key that nothing can open.
