@@ -153,8 +153,8 @@ impl BucketBackend {
         range: Range<u64>,
         size: u64,
     ) -> Result<Download, Fault> {
-        self.check_there().await?;
         let object = object.into();
+        self.check_there().await?;
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
             if_match: object.etag(),
@@ -233,8 +233,8 @@ impl BucketBackend {
 
     /// Deletes an object; succeeds if it is not there.
     pub(super) async fn delete<'a>(&self, object: impl Into<ObjectName<'a>>) -> Result<(), Fault> {
-        self.check_there().await?;
         let path = object.into().path()?;
+        self.check_there().await?;
         let deleted = within(FIRST_BYTE, self.store.delete(&path));
         match traced(&self.name, "bucket delete", deleted).await {
             Err(fault) if fault.kind == FaultKind::Absent => self.check_there().await,

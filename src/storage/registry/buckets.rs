@@ -215,7 +215,7 @@ pub(in crate::storage) fn bucket(keys: &MasterKeys, row: &Row) -> Result<BucketR
         Err(why) => (None, Some(format!("credentials: {why}"))),
     };
     let (refused, draining): (bool, bool) = (row.try_get(10)?, row.try_get(13)?);
-    Ok(BucketRow {
+    let row = BucketRow {
         declared: NewBucket {
             name: row.try_get(1)?,
             provider: provider.parse().map_err(|_unparsable| {
@@ -236,7 +236,8 @@ pub(in crate::storage) fn bucket(keys: &MasterKeys, row: &Row) -> Result<BucketR
         held: unsigned(row.try_get(11)?).unwrap_or_default(),
         written: unsigned(row.try_get(12)?).unwrap_or_default(),
         id,
-    })
+    };
+    Ok(row.judged())
 }
 
 /// Says what uses a row, if something does.

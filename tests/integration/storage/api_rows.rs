@@ -146,7 +146,9 @@ async fn a_name_that_is_the_id_of_another_row_does_not_stand_in_its_place() {
     let changed = api.change(Method::PATCH, &path, &change).await;
     assert_eq!(changed["name"], REPOSITORY);
     assert_eq!(changed["buckets"], json!(["bucket-0"]));
-    world.storage(&["key", "add", &repository]).await;
+    world
+        .storage(&["key", "add", &repository, "--mode", "read"])
+        .await;
     let keys = format!("/repo/{REPOSITORY}/apikey");
     assert_eq!(api.get(&keys).await["total"], 3);
 }
