@@ -45,17 +45,15 @@ async fn changes_of_different_fields_at_the_same_time_all_hold() {
     }
 }
 
-/// Sends a request while a row that it needs is being removed; returns status and detail.
-async fn during_removal(
+/// Waits for the answer to a request while a row that it needs is being removed.
+async fn while_removing<T>(
     world: &StorageWorld,
     removal: &str,
-    (method, path, body): (Method, &str, Value),
-) -> (u16, String) {
-    let api = ApiClient::of(&world.gateways[0]).await;
+    request: impl Future<Output = T>,
+) -> T {
     let client = world.cluster.primary.client().await.unwrap();
     let removal = format!("begin; {removal}");
     client.batch_execute(&removal).await.unwrap();
-    let body = body.to_string();
     let committed = async {
         let waiting = "select count(*) from pg_stat_activity \
              where wait_event_type = 'Lock' and query ~ 'storage_(key|member)'";
@@ -66,10 +64,35 @@ async fn during_removal(
         .unwrap();
         client.batch_execute("commit").await.unwrap();
     };
+    futures_util::future::join(request, committed).await.0
+}
+
+/// The same for a request of the JSON API; returns status and detail.
+async fn during_removal(
+    world: &StorageWorld,
+    removal: &str,
+    (method, path, body): (Method, &str, Value),
+) -> (u16, String) {
+    let api = ApiClient::of(&world.gateways[0]).await;
+    let body = body.to_string();
     let sent = api.send(method, path, Some(&body));
-    let ((status, answer), ()) = futures_util::future::join(sent, committed).await;
+    let (status, answer) = while_removing(world, removal, sent).await;
     let detail = answer["detail"].as_str().unwrap_or_default();
     (status, detail.to_owned())
+}
+
+#[tokio::test]
+async fn a_key_whose_repository_is_removed_meanwhile_makes_no_other() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let other = ["repository", "add", "other-data", "--member", "bucket-0"];
+    world.storage(&other).await;
+    let admin = world.key_of("other-data", "admin").await;
+    let removal = "delete from tidegate.storage_repository where name = 'other-data'";
+    let made = admin.request(Method::PUT, "new-data", "").send();
+    let made = while_removing(&world, removal, made).await;
+    assert_eq!(code(made).await, (403, "AccessDenied".to_owned()));
+    let there = "select count(*) from tidegate.storage_name where name = 'new-data'";
+    assert_eq!(world.value(there).await, "0");
 }
 
 #[tokio::test]
