@@ -117,7 +117,8 @@ impl Registry<'_> {
         let removed = self.one("bucket", &bucket.id, sql).await;
         in_use(removed, || {
             format!(
-                "the bucket `{name}` is a member or the mirror of a repository, or still has bytes"
+                "the bucket `{}` is a member or the mirror of a repository, or still has bytes",
+                bucket.declared.name
             )
         })
     }

@@ -172,7 +172,10 @@ impl Registry<'_> {
              where id = $1 and tidegate.storage_remove_repository(id)";
         let removed = self.one("repository", &repository.id, sql).await;
         in_use(removed, || {
-            format!("the repository `{name}` has objects, or others were made with its keys")
+            format!(
+                "the repository `{}` has objects, or others were made with its keys",
+                repository.name
+            )
         })
     }
 
