@@ -50,7 +50,7 @@ pub struct BucketBackend {
 #[derive(Debug)]
 enum Kind {
     Remote(Remote),
-    /// A directory.
+    /// A directory, by its path without links.
     File(PathBuf),
 }
 
@@ -77,12 +77,12 @@ impl BucketBackend {
             .opened_by(credentials)
             .map_err(StorageError::Invalid)?;
         let Some(credentials) = credentials else {
-            let store = file::open(&location.bucket, file_root)?;
+            let (store, directory) = file::open(&location.bucket, file_root)?;
             return Ok(Self {
                 name: declared.name.as_str().into(),
                 provider: declared.provider,
                 store: Arc::new(store),
-                kind: Kind::File(location.bucket.into()),
+                kind: Kind::File(directory),
                 unnamable: Arc::default(),
             });
         };
@@ -106,7 +106,7 @@ impl BucketBackend {
         })
     }
 
-    /// Fails if the bucket is a directory that is gone. Of others, their providers say so.
+    /// Fails if the bucket is a directory that is gone, or replaced by a link. Of others, their providers say so.
     async fn check_there(&self) -> Result<(), Fault> {
         match &self.kind {
             Kind::Remote(_) => Ok(()),
@@ -154,6 +154,7 @@ impl BucketBackend {
         size: u64,
     ) -> Result<Download, Fault> {
         let object = object.into();
+        self.check_there().await?;
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
             if_match: object.etag(),
@@ -188,6 +189,7 @@ impl BucketBackend {
 
     /// Returns what its provider says about an object, if it is there.
     pub(super) async fn meta(&self, path: &Path) -> Result<Option<ObjectMeta>, Fault> {
+        self.check_there().await?;
         match within(FIRST_BYTE, self.store.head(path)).await {
             Ok(meta) => Ok(Some(meta)),
             Err(fault) if fault.kind == FaultKind::Absent => {
@@ -232,6 +234,7 @@ impl BucketBackend {
     /// Deletes an object; succeeds if it is not there.
     pub(super) async fn delete<'a>(&self, object: impl Into<ObjectName<'a>>) -> Result<(), Fault> {
         let path = object.into().path()?;
+        self.check_there().await?;
         let deleted = within(FIRST_BYTE, self.store.delete(&path));
         match traced(&self.name, "bucket delete", deleted).await {
             Err(fault) if fault.kind == FaultKind::Absent => self.check_there().await,
@@ -250,9 +253,11 @@ impl BucketBackend {
             }
             (Kind::Remote(_), None) => Ok(()),
             (Kind::File(directory), _) => {
-                // Where `object_store` gathers the bytes of a file.
-                let _removed_or_absent =
-                    tokio::fs::remove_file(directory.join(format!("{PREFIX}/{id}#1"))).await;
+                if file::check(directory).await.is_ok() {
+                    // Where `object_store` gathers the bytes of a file.
+                    let _removed_or_absent =
+                        tokio::fs::remove_file(directory.join(format!("{PREFIX}/{id}#1"))).await;
+                }
                 Ok(())
             }
         };
@@ -448,5 +453,36 @@ mod tests {
         assert_eq!(backend.head("key").await.unwrap(), Some(5));
         backend.delete("key").await.unwrap();
         assert_eq!(backend.head("key").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_link_in_the_place_of_a_directory_is_not_followed() {
+        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let directory = root.path().join("mounted");
+        std::fs::create_dir(&directory).unwrap();
+        let backend = files(&directory.display().to_string());
+        let bytes = || vec![Bytes::from_static(b"bytes")];
+        let others = outside.path().join("tidegate");
+        std::fs::create_dir(&others).unwrap();
+        for name in ["key", "key#1"] {
+            std::fs::write(others.join(name), "bytes").unwrap();
+        }
+        std::fs::remove_dir(&directory).unwrap();
+        std::os::unix::fs::symlink(outside.path(), &directory).unwrap();
+        for failed in [
+            backend.put("other", bytes()).await,
+            backend.begin("other").await.map(drop),
+            backend.copy("key", "other", 5).await,
+            backend.get("key", 0..5, 5).await.map(drop),
+            backend.head("key").await.map(drop),
+            backend.delete("key").await,
+        ] {
+            assert_eq!(failed.unwrap_err().kind, FaultKind::Connection);
+        }
+        backend.abandon("key", None).await.unwrap();
+        let listed: Vec<_> = backend.list(None).collect().await;
+        assert!(listed.last().is_some_and(Result::is_err), "{listed:?}");
+        assert_eq!(std::fs::read_dir(&others).unwrap().count(), 2);
+        assert!(others.join("key").exists() && others.join("key#1").exists());
     }
 }

@@ -38,7 +38,7 @@ pub struct BucketRow {
     pub declared: NewBucket,
     /// Absent for files.
     pub credentials: Option<BucketCredentials>,
-    /// Why it cannot be used, if its credentials cannot be opened.
+    /// Why it cannot be used, if its credentials cannot be opened, or are none that are sent.
     pub broken: Option<String>,
     /// Whether it takes writes.
     pub writes: bool,

@@ -166,7 +166,12 @@ impl BucketCredentials {
             (Provider::Aws, Self::ServiceAccount { .. }) => "an access key or a role",
             (Provider::Aws | Provider::Gcp | Provider::Azure | Provider::S3, _) => return Ok(()),
         };
-        Err(format!("credentials: {provider} takes {expected}"))
+        let field = match self {
+            Self::Key { .. } => "accessKeyId",
+            Self::ServiceAccount { .. } => "serviceAccount",
+            Self::Role { .. } => "role",
+        };
+        Err(format!("{field}: {provider} takes {expected}"))
     }
 }
 
@@ -314,11 +319,13 @@ mod tests {
             (&role(Role::Assumed("arn".to_owned())), Provider::Aws, true),
             (&role(Role::Assumed("arn".to_owned())), Provider::Gcp, false),
         ] {
-            assert_eq!(
-                credentials.suit(provider).is_ok(),
-                suits,
-                "{credentials:?} {provider}"
-            );
+            let suited = credentials.suit(provider);
+            assert_eq!(suited.is_ok(), suits, "{credentials:?} {provider}");
+            let field = match credentials {
+                BucketCredentials::Role { .. } => "role: ",
+                _ => "serviceAccount: ",
+            };
+            assert!(suited.err().is_none_or(|why| why.starts_with(field)));
         }
     }
 }

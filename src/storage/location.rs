@@ -2,10 +2,10 @@
 
 use reqwest::Url;
 
-use super::NewBucket;
 use super::credentials::BucketCredentials;
 use super::endpoint::{Reach, check_host};
 use super::provider::Provider;
+use super::{BucketRow, NewBucket};
 
 /// The longest URL of a bucket.
 const URL_BYTES_MAX: usize = 2_048;
@@ -184,6 +184,19 @@ fn is_region(region: &str) -> bool {
     (1..=64).contains(&region.len()) && region.bytes().all(is_plain)
 }
 
+impl BucketRow {
+    /// Returns it as one that cannot be used, if what it declares or its credentials cannot be: an older version may
+    /// have stored them.
+    pub(super) fn judged(self) -> Self {
+        let why = || {
+            let location = self.declared.opened_by(self.credentials.as_ref());
+            location.err()
+        };
+        let broken = self.broken.clone().or_else(why);
+        Self { broken, ..self }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,5 +341,27 @@ mod tests {
         ] {
             assert!(bucket(Provider::S3, url).location().is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_row_with_credentials_that_are_never_sent_says_why_it_is_not_used() {
+        let row = |secret: &str, broken: Option<&str>| BucketRow {
+            id: "id".to_owned(),
+            declared: bucket(Provider::S3, "https://h/data"),
+            credentials: Some(BucketCredentials::Key {
+                access_key_id: "id".to_owned(),
+                secret_access_key: secret.to_owned(),
+            }),
+            broken: broken.map(str::to_owned),
+            writes: true,
+            draining: false,
+            held: 0,
+            written: 0,
+        };
+        let broken = |secret, broken| row(secret, broken).judged().broken;
+        assert_eq!(broken("secret", None), None);
+        let why = broken("secret\n", None).unwrap();
+        assert!(why.starts_with("secretAccessKey: "), "{why}");
+        assert_eq!(broken("secret\n", Some("why")).as_deref(), Some("why"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
 
@@ -100,6 +100,12 @@ const STORAGE: [(i64, &str, &str); 9] = [
     ),
 ];
 
+/// What waits for a lock of a table has all others that come later wait behind it, of gateways as well; they give up
+/// after 5 s.
+const LOCK_TIMEOUT: &str = "set lock_timeout = '3s'";
+/// The code of `lock_not_available`.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
 const DEMO_DATA: &str = include_str!("demo_data.sql");
 
 /// Applies what is missing; doing it again changes nothing.
@@ -124,15 +130,38 @@ pub(super) async fn migrate(
             schemas.push(Schema::Traffic);
         }
     }
+    // Another migration that is under way may take its time. The lock ends with the connection.
+    let locked = connection.lock().await;
+    locked.map_err(|error| failed(&error))?;
+    let limited = connection.execute(sqlx::raw_sql(LOCK_TIMEOUT)).await;
+    limited.map_err(|error| failed(&error))?;
     for schema in schemas {
         let run = migrator(schema).run(&mut connection).await;
-        run.map_err(|error| failed(&error))?;
+        run.map_err(|error| failed(&explained(&error)))?;
     }
     if command.demo_data {
         let all = connection.execute(sqlx::raw_sql(AssertSqlSafe(DEMO_DATA)));
         all.await.map_err(|error| failed(&error))?;
     }
     connection.close().await.map_err(|error| failed(&error))
+}
+
+/// Says what to do where others hold a table.
+fn explained(error: &MigrateError) -> String {
+    let cause = match error {
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => Some(cause),
+        _ => None,
+    };
+    let code = cause
+        .and_then(sqlx::Error::as_database_error)
+        .and_then(|error| error.code());
+    match code.as_deref() {
+        Some(LOCK_NOT_AVAILABLE) => format!(
+            "{error}: a long query, a transaction or a backup uses a table, and nothing of this migration was done: \
+             run it again when that has ended"
+        ),
+        _ => error.to_string(),
+    }
 }
 
 /// Connects as [`Session::open`](crate::postgres::Session::open) does: if the server refuses the
@@ -188,5 +217,7 @@ fn migrator(schema: Schema) -> Migrator {
         migrator.create_schema("tidegate");
         migrator.dangerous_set_table_name(table);
     }
+    // The lock is there already.
+    migrator.set_locking(false);
     migrator
 }

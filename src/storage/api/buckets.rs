@@ -152,7 +152,7 @@ pub(super) async fn remove(
 ) -> Result<Json<Value>, Problem> {
     let registry = api.store.registry();
     let bucket = registry.bucket(&id).await?;
-    registry.remove_bucket(&bucket.declared.name).await?;
+    registry.remove_bucket(&bucket.id).await?;
     api.store.changed().await;
     Ok(Json(json!({"success": true})))
 }

@@ -87,10 +87,11 @@ impl Wanted {
     /// The ids of the buckets that are asked for.
     pub(super) fn buckets(&self, inventory: &Inventory) -> Option<Vec<String>> {
         let id = |name: &String| {
-            let found = inventory.named(name);
-            found.map_or(name.clone(), |index| {
-                inventory.buckets[index].row.id.clone()
-            })
+            let found = inventory.index_of(name);
+            match found.or_else(|| inventory.named(name)) {
+                Some(index) => inventory.buckets[index].row.id.clone(),
+                None => name.clone(),
+            }
         };
         self.buckets
             .as_ref()
@@ -121,8 +122,10 @@ impl Wanted {
     /// The ids of the repositories that are asked for.
     pub(super) fn repositories(&self, inventory: &Inventory) -> Option<Vec<String>> {
         let id = |name: &String| {
-            let found = inventory.repository(name);
-            found.map_or(name.clone(), |repository| repository.row.id.clone())
+            let mut all = inventory.repositories.iter();
+            let is_id = all.any(|repository| repository.row.id == *name);
+            let named = inventory.repository(name).filter(|_| !is_id);
+            named.map_or(name.clone(), |repository| repository.row.id.clone())
         };
         let names = self.repositories.as_ref();
         names.map(|names| names.iter().map(id).collect())

@@ -141,7 +141,7 @@ pub(super) async fn remove(
 ) -> Result<Json<Value>, Problem> {
     let registry = api.store.registry();
     let repository = registry.repository(&id).await?;
-    registry.remove_repository(&repository.name).await?;
+    registry.remove_repository(&repository.id).await?;
     api.store.changed().await;
     Ok(Json(json!({"success": true})))
 }

@@ -5,7 +5,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use crate::storage::bucket::is_valid_name;
+use super::named::{by_id_or_name, check_name};
 use crate::storage::database::Values;
 use crate::storage::rows::Rows;
 use crate::storage::seal::Cell;
@@ -117,7 +117,8 @@ impl Registry<'_> {
         let removed = self.one("bucket", &bucket.id, sql).await;
         in_use(removed, || {
             format!(
-                "the bucket `{name}` is a member or the mirror of a repository, or still has bytes"
+                "the bucket `{}` is a member or the mirror of a repository, or still has bytes",
+                bucket.declared.name
             )
         })
     }
@@ -131,13 +132,13 @@ impl Registry<'_> {
         rows.iter().map(|row| bucket(self.keys, row)).collect()
     }
 
-    /// Returns a bucket, by its name or its id.
+    /// Returns a bucket, by its id or else its name.
     ///
     /// # Errors
     /// If there is none.
     pub async fn bucket(&self, name: &str) -> Result<BucketRow, StorageError> {
-        let mut all = self.buckets().await?.into_iter();
-        let found = all.find(|it| it.declared.name == name || it.id == name);
+        let all = self.buckets().await?;
+        let found = by_id_or_name(all, name, |it| [&*it.id, &*it.declared.name]);
         found.ok_or_else(|| StorageError::NotFound("bucket", name.to_owned()))
     }
 
@@ -215,7 +216,7 @@ pub(in crate::storage) fn bucket(keys: &MasterKeys, row: &Row) -> Result<BucketR
         Err(why) => (None, Some(format!("credentials: {why}"))),
     };
     let (refused, draining): (bool, bool) = (row.try_get(10)?, row.try_get(13)?);
-    Ok(BucketRow {
+    let row = BucketRow {
         declared: NewBucket {
             name: row.try_get(1)?,
             provider: provider.parse().map_err(|_unparsable| {
@@ -236,7 +237,8 @@ pub(in crate::storage) fn bucket(keys: &MasterKeys, row: &Row) -> Result<BucketR
         held: unsigned(row.try_get(11)?).unwrap_or_default(),
         written: unsigned(row.try_get(12)?).unwrap_or_default(),
         id,
-    })
+    };
+    Ok(row.judged())
 }
 
 /// Says what uses a row, if something does.
@@ -251,16 +253,6 @@ pub(super) fn in_use(
             Err(StorageError::InUse(why()))
         }
         removed => removed,
-    }
-}
-
-pub(in crate::storage) fn check_name(name: &str) -> Result<(), StorageError> {
-    match is_valid_name(name) {
-        true => Ok(()),
-        false => {
-            let why = "name: expected 3 to 63 lower-case letters, digits, dots and hyphens";
-            Err(StorageError::Invalid(why.to_owned()))
-        }
     }
 }
 

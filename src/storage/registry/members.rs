@@ -13,19 +13,33 @@ const PREFIX_BYTES_MAX: usize = 1_024;
 /// Characters of an unknown name that are shown again.
 const NAME_SHOWN_MAX: usize = 64;
 
-/// Returns members and policy with the names of buckets in place of their ids: rows have names.
+/// Returns members and policy with the names of buckets in place of their ids: rows have names. What is the id of one
+/// bucket is not the name of another.
 pub(super) fn by_name(
     all: &[BucketRow],
     members: &[String],
     policy: &RepositoryPolicy,
 ) -> (Vec<String>, RepositoryPolicy) {
-    let ids = all.iter().map(|it| (&*it.id, &*it.declared.name));
-    let mut ids: HashMap<_, _> = ids.collect();
-    for bucket in all {
-        // What is the name of one bucket is not the id of another.
-        ids.remove(&*bucket.declared.name);
-    }
-    let name = |given: &String| match ids.get(&**given) {
+    let names = all.iter().map(|it| (&*it.id, &*it.declared.name));
+    renamed(&names.collect(), members, policy)
+}
+
+/// Returns members and policy of a row with the ids of buckets in place of their names.
+pub(super) fn by_id(
+    all: &[BucketRow],
+    members: &[String],
+    policy: &RepositoryPolicy,
+) -> (Vec<String>, RepositoryPolicy) {
+    let ids = all.iter().map(|it| (&*it.declared.name, &*it.id));
+    renamed(&ids.collect(), members, policy)
+}
+
+fn renamed(
+    names: &HashMap<&str, &str>,
+    members: &[String],
+    policy: &RepositoryPolicy,
+) -> (Vec<String>, RepositoryPolicy) {
+    let name = |given: &String| match names.get(&**given) {
         Some(name) => (*name).to_owned(),
         None => given.clone(),
     };
@@ -159,13 +173,20 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_the_id_of_another_bucket_is_the_name() {
+    fn an_id_of_a_bucket_is_not_the_name_of_another() {
         let all = [bucket("cold", "hot"), bucket("id-2", "cold")];
-        let (members, _) = by_name(
-            &all,
-            &texts(&["cold", "absent"]),
-            &RepositoryPolicy::default(),
+        let given = policy(
+            r#"{"mirror": {"to": "cold"}, "rules": [{"prefix": "a", "write": "credit", "members": ["cold"]}]}"#,
         );
-        assert_eq!(members, ["cold", "absent"]);
+        let (members, by_names) = by_name(&all, &texts(&["cold", "absent"]), &given);
+        assert_eq!(members, ["hot", "absent"]);
+        assert_eq!(by_names.rules[0].members, ["hot"]);
+        assert_eq!(used(&members, &by_names).0, Some("hot"));
+        // What a row has is still the bucket of that name, also when something else is changed.
+        let (members, by_ids) = by_id(&all, &texts(&["cold"]), &given);
+        let (members, unchanged) = by_name(&all, &members, &by_ids);
+        assert_eq!(members, ["cold"]);
+        assert_eq!(unchanged.rules[0].members, ["cold"]);
+        assert_eq!(used(&members, &unchanged).0, Some("cold"));
     }
 }

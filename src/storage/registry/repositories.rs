@@ -3,10 +3,11 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::buckets::{Registry, check_name, in_use, new_id};
-use super::members::{by_name, check_policy, used};
+use super::buckets::{Registry, in_use, new_id};
+use super::members::{by_id, by_name, check_policy, used};
+use super::named::{by_id_or_name, check_name};
 use crate::storage::database::Values;
-use crate::storage::{RepositoryPolicy, StorageError};
+use crate::storage::{BucketRow, RepositoryPolicy, StorageError};
 
 /// How often a change is made anew that somebody else was faster than.
 const CHANGES_MAX: usize = 8;
@@ -71,7 +72,7 @@ impl Registry<'_> {
         policy: &RepositoryPolicy,
     ) -> Result<String, StorageError> {
         check_name(name)?;
-        let (members, policy) = self.checked(members, policy).await?;
+        let (members, policy) = checked(&self.buckets().await?, members, policy)?;
         let (mirror, used) = used(&members, &policy);
         let (id, policy) = (new_id(), serde_json::to_string(&policy).unwrap_or_default());
         // The buckets are locked: one that is removed meanwhile is not left out.
@@ -113,8 +114,11 @@ impl Registry<'_> {
         for _ in 0..CHANGES_MAX {
             let mut row = self.repository(name).await?;
             row.check()?;
+            let all = self.buckets().await?;
+            // What it has is known by its name. Of what is given, an id goes before a name.
+            (row.members, row.policy) = by_id(&all, &row.members, &row.policy);
             change(&mut row);
-            (row.members, row.policy) = self.checked(&row.members, &row.policy).await?;
+            (row.members, row.policy) = checked(&all, &row.members, &row.policy)?;
             if self.replace(&row).await? {
                 return self.repository(&row.id).await;
             }
@@ -158,18 +162,6 @@ impl Registry<'_> {
         Ok(!self.run(sql, values).await?.is_empty())
     }
 
-    /// Returns members and policy with the names of all buckets, if they can be used.
-    async fn checked(
-        &self,
-        members: &[String],
-        policy: &RepositoryPolicy,
-    ) -> Result<(Vec<String>, RepositoryPolicy), StorageError> {
-        let all = self.buckets().await?;
-        let (members, policy) = by_name(&all, members, policy);
-        check_policy(&all, &members, &policy).map_err(StorageError::Invalid)?;
-        Ok((members, policy))
-    }
-
     /// Removes a repository without objects, and its keys; by its name or its id.
     ///
     /// # Errors
@@ -180,7 +172,10 @@ impl Registry<'_> {
              where id = $1 and tidegate.storage_remove_repository(id)";
         let removed = self.one("repository", &repository.id, sql).await;
         in_use(removed, || {
-            format!("the repository `{name}` has objects, or others were made with its keys")
+            format!(
+                "the repository `{}` has objects, or others were made with its keys",
+                repository.name
+            )
         })
     }
 
@@ -193,15 +188,26 @@ impl Registry<'_> {
         rows.iter().map(repository).collect()
     }
 
-    /// Returns a repository, by its name or its id.
+    /// Returns a repository, by its id or else its name.
     ///
     /// # Errors
     /// If there is none.
     pub async fn repository(&self, name: &str) -> Result<RepositoryRow, StorageError> {
-        let mut all = self.repositories().await?.into_iter();
-        let found = all.find(|it| it.name == name || it.id == name);
+        let all = self.repositories().await?;
+        let found = by_id_or_name(all, name, |it| [&*it.id, &*it.name]);
         found.ok_or_else(|| StorageError::NotFound("repository", name.to_owned()))
     }
+}
+
+/// Returns members and policy with the names of all buckets, if they can be used.
+fn checked(
+    all: &[BucketRow],
+    members: &[String],
+    policy: &RepositoryPolicy,
+) -> Result<(Vec<String>, RepositoryPolicy), StorageError> {
+    let (members, policy) = by_name(all, members, policy);
+    check_policy(all, &members, &policy).map_err(StorageError::Invalid)?;
+    Ok((members, policy))
 }
 
 /// Reads a row of [`REPOSITORIES`].

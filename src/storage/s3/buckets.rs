@@ -46,12 +46,21 @@ pub(super) async fn create(
                 return Err(s3_error!(BucketAlreadyExists));
             }
         }
+        Err(StorageError::Database(error)) if is_home_gone(&error) => return Err(denied()),
         made => drop(made?),
     }
     store.refresh(Owed::STRONG).await?;
     Ok(S3Response::new(CreateBucketOutput {
         location: Some(format!("/{name}")),
     }))
+}
+
+/// Whether the key's own repository, and the key with it, was removed after they were read. A member that was removed
+/// meanwhile is none of a second try.
+fn is_home_gone(error: &tokio_postgres::Error) -> bool {
+    let violated = error.as_db_error();
+    let violated = violated.filter(|it| *it.code() == SqlState::FOREIGN_KEY_VIOLATION);
+    violated.is_some_and(|it| it.table() != Some("storage_member"))
 }
 
 /// Refuses to promise what a repository does not have.

@@ -222,7 +222,7 @@ fn checksums_of(trailers: &HeaderMap) -> Vec<(String, String)> {
     pairs.collect()
 }
 
-fn is_md5(text: &str) -> bool {
+pub(super) fn is_md5(text: &str) -> bool {
     use base64::Engine;
     let bytes = base64::engine::general_purpose::STANDARD.decode(text);
     bytes.is_ok_and(|bytes| bytes.len() == 16)

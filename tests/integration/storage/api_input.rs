@@ -321,7 +321,7 @@ async fn an_endpoint_that_is_not_public_is_refused_and_never_connected_to() {
             bucket["provider"] = json!("file");
             bucket
         },
-        "credentials: file takes none",
+        "accessKeyId: file takes none",
     )
     .await;
 

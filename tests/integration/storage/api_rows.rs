@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tidegate::testkit::until;
 
 use super::api_client::ApiClient;
+use super::s3_client::code;
 use super::world::{REPOSITORY, StorageWorld, storage_command};
 use crate::world::DEADLINE;
 
@@ -44,17 +45,15 @@ async fn changes_of_different_fields_at_the_same_time_all_hold() {
     }
 }
 
-/// Sends a request while a row that it needs is being removed; returns status and detail.
-async fn during_removal(
+/// Waits for the answer to a request while a row that it needs is being removed.
+async fn while_removing<T>(
     world: &StorageWorld,
     removal: &str,
-    (method, path, body): (Method, &str, Value),
-) -> (u16, String) {
-    let api = ApiClient::of(&world.gateways[0]).await;
+    request: impl Future<Output = T>,
+) -> T {
     let client = world.cluster.primary.client().await.unwrap();
     let removal = format!("begin; {removal}");
     client.batch_execute(&removal).await.unwrap();
-    let body = body.to_string();
     let committed = async {
         let waiting = "select count(*) from pg_stat_activity \
              where wait_event_type = 'Lock' and query ~ 'storage_(key|member)'";
@@ -65,10 +64,35 @@ async fn during_removal(
         .unwrap();
         client.batch_execute("commit").await.unwrap();
     };
+    futures_util::future::join(request, committed).await.0
+}
+
+/// The same for a request of the JSON API; returns status and detail.
+async fn during_removal(
+    world: &StorageWorld,
+    removal: &str,
+    (method, path, body): (Method, &str, Value),
+) -> (u16, String) {
+    let api = ApiClient::of(&world.gateways[0]).await;
+    let body = body.to_string();
     let sent = api.send(method, path, Some(&body));
-    let ((status, answer), ()) = futures_util::future::join(sent, committed).await;
+    let (status, answer) = while_removing(world, removal, sent).await;
     let detail = answer["detail"].as_str().unwrap_or_default();
     (status, detail.to_owned())
+}
+
+#[tokio::test]
+async fn a_key_whose_repository_is_removed_meanwhile_makes_no_other() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let other = ["repository", "add", "other-data", "--member", "bucket-0"];
+    world.storage(&other).await;
+    let admin = world.key_of("other-data", "admin").await;
+    let removal = "delete from tidegate.storage_repository where name = 'other-data'";
+    let made = admin.request(Method::PUT, "new-data", "").send();
+    let made = while_removing(&world, removal, made).await;
+    assert_eq!(code(made).await, (403, "AccessDenied".to_owned()));
+    let there = "select count(*) from tidegate.storage_name where name = 'new-data'";
+    assert_eq!(world.value(there).await, "0");
 }
 
 #[tokio::test]
@@ -108,6 +132,48 @@ async fn what_is_removed_meanwhile_is_refused_and_not_left_out() {
     let repositories = api.get("/repo").await;
     assert_eq!(repositories["total"], 1);
     assert_eq!(repositories["data"][0]["buckets"], alone["buckets"]);
+}
+
+#[tokio::test]
+async fn a_name_that_is_the_id_of_another_row_does_not_stand_in_its_place() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let api = ApiClient::of(&world.gateways[0]).await;
+    let other = ["repository", "add", "other-data", "--member", "bucket-1"];
+    world.storage(&other).await;
+    let id = async |path: &str| {
+        let row = &api.get(path).await["data"];
+        row["id"].as_str().unwrap().to_owned()
+    };
+    let repository = id(&format!("/repo/{REPOSITORY}")).await;
+    let bucket = id("/bucket/bucket-0").await;
+    let admin = world.key("admin").await;
+    let made = admin.request(Method::PUT, &repository, "").send().await;
+    assert_eq!(code(made).await, (400, "InvalidBucketName".to_owned()));
+    let added = json!({"name": repository, "buckets": ["bucket-0"]});
+    let (status, answer) = api
+        .send(Method::POST, "/repo", Some(&added.to_string()))
+        .await;
+    assert_eq!(status, 400, "{answer}");
+    // As they could be named before.
+    for sql in [
+        format!(
+            "update tidegate.storage_repository set name = '{repository}' where name = 'other-data'"
+        ),
+        format!("update tidegate.storage_bucket set name = '{bucket}' where name = 'bucket-1'"),
+    ] {
+        world.cluster.primary.execute(&sql).await.unwrap();
+    }
+    let path = format!("/repo/{repository}");
+    assert_eq!(api.get(&path).await["data"]["name"], REPOSITORY);
+    let change = json!({"buckets": [bucket]});
+    let changed = api.change(Method::PATCH, &path, &change).await;
+    assert_eq!(changed["name"], REPOSITORY);
+    assert_eq!(changed["buckets"], json!(["bucket-0"]));
+    world
+        .storage(&["key", "add", &repository, "--mode", "read"])
+        .await;
+    let keys = format!("/repo/{REPOSITORY}/apikey");
+    assert_eq!(api.get(&keys).await["total"], 3);
 }
 
 /// A bucket, a repository and a key that nothing can open.

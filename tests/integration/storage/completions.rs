@@ -1,14 +1,18 @@
 //! `CompleteMultipartUpload` that is sent again, or by two clients with different parts.
 
 use http::Method;
-use tidegate::testkit::until;
+use tidegate::testkit::{GatewayCommand, until};
 
 use super::s3_client::{S3Client, S3Request, code};
 use super::uploads::{begin, part};
 use super::world::{REPOSITORY, StorageWorld};
-use crate::world::DEADLINE;
+use crate::world::{BINARY, DEADLINE, printed};
 
 const MIGRATION: &str = include_str!("../../../migrations/storage/0009_part_checksums.sql");
+/// Takes it back.
+const OLDER: &str = "alter table tidegate.storage_blob drop column checksums; \
+     drop function tidegate.storage_put_part(text, integer, text, bigint, text, text, jsonb, \
+     text[], interval)";
 const CHECKSUM: &str = "<ChecksumCRC32>sZlDzg==</ChecksumCRC32>";
 
 fn complete(s3: &S3Client, upload: &str, number: u32, etag: &str) -> S3Request {
@@ -171,10 +175,7 @@ async fn a_part_that_an_older_gateway_has_stored_is_put_together() {
 async fn a_gateway_stores_parts_before_the_migration_and_their_checksums_after_it() {
     let mut world = StorageWorld::start(&[], &[]).await;
     let primary = world.cluster.primary.client().await.unwrap();
-    let older = "alter table tidegate.storage_blob drop column checksums; \
-                 drop function tidegate.storage_put_part(text, integer, text, bigint, text, text, jsonb, \
-                 text[], interval)";
-    primary.batch_execute(older).await.unwrap();
+    primary.batch_execute(OLDER).await.unwrap();
     let s3 = &world.add_gateway("").await;
     let said = "run `tidegate migrate --only storage`";
     world.gateways[1].wait_for_log(said).await.unwrap();
@@ -202,4 +203,28 @@ async fn a_gateway_stores_parts_before_the_migration_and_their_checksums_after_i
     primary.batch_execute(gone).await.unwrap();
     let said = "`tidegate migrate --only storage` been run?";
     world.gateways[1].wait_for_log(said).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_migration_gives_way_to_a_long_read_and_can_be_run_again() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let primary = world.cluster.primary.client().await.unwrap();
+    primary.batch_execute(OLDER).await.unwrap();
+    let unapplied = "delete from tidegate.storage_migrations where version = 9";
+    primary.batch_execute(unapplied).await.unwrap();
+    let read = "begin; select 1 from tidegate.storage_blob";
+    primary.batch_execute(read).await.unwrap();
+    let migrate = || {
+        let command = GatewayCommand::new(BINARY, "migrate");
+        let command = command.env("DATABASE_URL", world.cluster.primary.url());
+        command.arg("--only").arg("storage")
+    };
+    let refused = migrate().output().await.unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("run it again"), "{said}");
+    primary.batch_execute("commit").await.unwrap();
+    printed(migrate()).await;
+    let kept = "select count(checksums) from tidegate.storage_blob";
+    assert_eq!(world.value(kept).await, "0");
 }

@@ -128,7 +128,7 @@ async fn credentials_that_cannot_open_a_bucket_are_refused_when_it_is_added() {
             "azure",
             "https://a.blob.core.windows.net/c",
             account,
-            "credentials: azure takes",
+            "serviceAccount: azure takes",
         ),
         ("azure", "s3://data", key, "url: expected"),
         (
@@ -143,8 +143,8 @@ async fn credentials_that_cannot_open_a_bucket_are_refused_when_it_is_added() {
             "MARK",
             "standard input: expected the JSON",
         ),
-        ("aws", "s3://data", account, "credentials: aws takes"),
-        ("s3", "https://h/data", account, "credentials: s3 takes"),
+        ("aws", "s3://data", account, "serviceAccount: aws takes"),
+        ("s3", "https://h/data", account, "serviceAccount: s3 takes"),
     ] {
         std::fs::write(&input, given).unwrap();
         let add = [

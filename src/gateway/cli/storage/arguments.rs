@@ -243,7 +243,7 @@ pub(crate) enum KeyCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct NamedArguments {
-    /// Its name, or its id.
+    /// Its id, or else its name.
     pub(super) name: String,
     #[command(flatten)]
     pub(super) output: OutputArguments,
