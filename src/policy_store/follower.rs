@@ -139,6 +139,8 @@ impl StoreFollower {
             }
             self.status.show(&posture);
         }
+        let is_unplaced = self.presence.is_unplaced() && !is_pinned;
+        self.status.show_unplaced(is_unplaced);
         if is_there {
             reports.send_replace(Some(self.reported(&posture, is_pinned)));
         }
