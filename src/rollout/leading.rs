@@ -199,7 +199,7 @@ impl Leading {
         self.course.row_of(self.at).2 == SHARE_ALL
     }
 
-    /// Whether a gateway does what the stage says. What one compares with that is unplaced may be a lost revision.
+    /// Whether a gateway does what the stage says; one that is unplaced may compare it with a lost revision.
     fn is_at_work(&self, report: &GatewayReport) -> bool {
         if !self.course.is_of(report) || report.is_unplaced() {
             return false;
