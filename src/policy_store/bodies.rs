@@ -20,7 +20,9 @@ use crate::regions::PolicyFile;
 pub(super) struct Bodies {
     known: HashMap<u32, KnownBody>,
     /// What a rollout has put in force: another text under its number is a candidate, until a rollout puts that in force.
-    in_force: Option<InForce>,
+    in_force: Option<Accepted>,
+    /// The rollout that has put in force what is, be it the built-in policy.
+    in_force_by: FinishedRollout,
     /// Another text than the one accepted was seen under these numbers, and a promotion may have lost that one.
     doubted: HashSet<u32>,
     compilations: Compilations,
@@ -29,11 +31,6 @@ pub(super) struct Bodies {
 }
 
 type Accepted = (StoredRevision, Arc<PolicyFile>);
-
-struct InForce {
-    by: FinishedRollout,
-    accepted: Accepted,
-}
 
 /// Whose rows a node shows.
 #[derive(Clone, Copy)]
@@ -90,19 +87,24 @@ impl Bodies {
 
     /// Returns the policy in force, if it is a revision.
     pub(super) fn in_force(&self) -> Option<&Arc<PolicyFile>> {
-        self.in_force.as_ref().map(|it| &it.accepted.1)
+        self.in_force.as_ref().map(|(_, policy)| policy)
     }
 
-    /// Returns the revision in force, and the rollout that has put it in force.
-    pub(super) fn stored_in_force(&self) -> Option<(&StoredRevision, FinishedRollout)> {
-        self.in_force.as_ref().map(|it| (&it.accepted.0, it.by))
+    /// Returns the revision in force, if it is not the built-in policy.
+    pub(super) fn stored_in_force(&self) -> Option<&StoredRevision> {
+        self.in_force.as_ref().map(|(stored, _)| stored)
+    }
+
+    /// Returns the rollout that has put in force what is.
+    pub(super) fn in_force_by(&self) -> FinishedRollout {
+        self.in_force_by
     }
 
     /// Records that a rollout has put in force what was accepted last under the number of its revision.
     pub(super) fn put_in_force(&mut self, by: FinishedRollout) {
         let known = self.known.get(&by.revision);
-        let accepted = known.and_then(|it| it.accepted.clone());
-        self.in_force = accepted.map(|accepted| InForce { by, accepted });
+        self.in_force = known.and_then(|it| it.accepted.clone());
+        self.in_force_by = by;
     }
 
     /// Returns the greatest floor of a revision that was in force.
@@ -269,11 +271,10 @@ impl Bodies {
         timeline: u32,
         shown: &[FinishedRollout],
     ) -> Option<Accepted> {
-        let is_kept = |it: &&InForce| {
-            it.by.revision == revision && shown.iter().any(|shown| shown.is_same(&it.by))
-        };
-        if let Some(kept) = self.in_force.as_ref().filter(is_kept) {
-            return Some(kept.accepted.clone());
+        let by = &self.in_force_by;
+        let is_kept = by.revision == revision && shown.iter().any(|shown| shown.is_same(by));
+        if let Some(kept) = self.in_force.as_ref().filter(|_| is_kept) {
+            return Some(kept.clone());
         }
         let known = self.known.get(&revision)?;
         let known = (known.timeline >= timeline).then_some(known)?;
@@ -446,7 +447,8 @@ mod tests {
         assert_eq!(bodies.admission(3), Admission::Usable);
         assert!(Arc::ptr_eq(bodies.in_force().unwrap(), &before));
         assert_eq!(bodies.policy(3).unwrap().text, another().1.text);
-        let (stored, rollout) = bodies.stored_in_force().unwrap();
+        let stored = bodies.stored_in_force().unwrap();
+        let rollout = bodies.in_force_by();
         assert_eq!((stored.body.as_str(), rollout), (&*before.text, by(5, 50)));
         bodies.put_in_force(by(5, 60));
         assert_eq!(bodies.in_force().unwrap().text, another().1.text);
@@ -456,7 +458,7 @@ mod tests {
     async fn across_a_promotion_that_its_rollout_survives_the_text_in_force_is_the_one_that_was_accepted()
      {
         let bodies = in_force().await;
-        let body = &bodies.stored_in_force().unwrap().0.body;
+        let body = &bodies.stored_in_force().unwrap().body;
         // The same one, and one of which the time is not known.
         for shown in [by(5, 50), by(5, 0)] {
             let (kept, _) = bodies.accepted_until(3, 2, &[shown]).unwrap();

@@ -139,6 +139,8 @@ impl StoreFollower {
             }
             self.status.show(&posture);
         }
+        let is_unplaced = self.presence.is_unplaced() && !is_pinned;
+        self.status.show_unplaced(is_unplaced);
         if is_there {
             reports.send_replace(Some(self.reported(&posture, is_pinned)));
         }
@@ -303,7 +305,7 @@ impl StoreFollower {
             self.bodies.put_in_force(by.unwrap_or_default());
         }
         let in_force = self.bodies.stored_in_force();
-        let floor = in_force.map_or(0, |(it, _)| it.floor);
+        let floor = in_force.map_or(0, |it| it.floor);
         self.bodies.raise_floor(floor);
         self.save(view.system, is_moved);
     }
@@ -317,11 +319,9 @@ impl StoreFollower {
             return;
         };
         let revision = self.following.in_force().unwrap_or_default();
-        let in_force = self.bodies.stored_in_force();
-        if in_force.is_some() || revision == 0 {
-            let started = in_force.map_or(0, |(_, by)| by.started);
-            let stored = in_force.map(|(stored, _)| stored);
-            let at = (system, position, started);
+        let stored = self.bodies.stored_in_force();
+        if stored.is_some() || revision == 0 {
+            let at = (system, position, self.bodies.in_force_by().started);
             let state = SavedState::of(at, (stored, floor), &self.trust.fleet);
             self.state.save(state);
             self.is_unsaved = false;
@@ -351,11 +351,12 @@ impl StoreFollower {
         let counters = self.plans.counters();
         let arms = counters.map(|it| it.report()).unwrap_or_default();
         let by = (self.gateway.as_str(), self.region.as_str());
-        let open = self.following.open_rollout();
         if is_pinned {
             return Reported::pinned(by, posture);
         }
-        let said = Reported::of(by, posture, open, arms);
+        let open = self.following.open_rollout();
+        let started = self.bodies.in_force_by().started;
+        let said = Reported::of(by, posture, (open, started), arms);
         let said = match self.presence.is_unplaced() {
             true => said.unplaced(),
             false => said,

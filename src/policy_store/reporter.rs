@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_rollout::{ArmReport, GatewayReport, GatewayState, OpenRollout, Posture};
+use tidegate_rollout::{ArmReport, GatewayReport, GatewayState, OpenRollout, Posture, UNPLACED};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -33,11 +33,12 @@ pub(super) struct Reported {
 }
 
 impl Reported {
-    /// What a gateway of a region says of the store that it follows, and of the open rollout.
+    /// What a gateway of a region says of the store that it follows, and of the open rollout; `started` is when the one
+    /// began that has put in force what is.
     pub(super) fn of(
         (gateway, region): (&str, &str),
         posture: &Posture,
-        open: Option<&OpenRollout>,
+        (open, started): (Option<&OpenRollout>, u64),
         arms: ArmReport,
     ) -> Self {
         let (rollout, revision) = match open {
@@ -58,7 +59,7 @@ impl Reported {
                 refused: posture.refused.map(str::to_owned),
                 age: Duration::ZERO,
                 arms: ArmReport {
-                    started: Some(open.map_or(0, |it| it.started)),
+                    started: Some(open.map_or(started, |it| it.started)),
                     ..arms
                 },
             },
@@ -78,16 +79,19 @@ impl Reported {
     }
 
     /// The same of a gateway that cannot tell whether what it reads is as it is since the last promotion: it confirms
-    /// nothing.
+    /// nothing. What ends a rollout it still says.
     pub(super) fn unplaced(mut self) -> Self {
-        let refused = &mut self.row.refused;
-        refused.get_or_insert_with(|| "timeline".to_owned());
+        let row = &mut self.row;
+        let would_confirm = matches!(row.state, GatewayState::Loaded | GatewayState::Applied);
+        if would_confirm || row.refused.is_none() {
+            row.refused = Some(UNPLACED.to_owned());
+        }
         self
     }
 
     /// What a gateway says that has a policy file.
     pub(super) fn pinned(by: (&str, &str), posture: &Posture) -> Self {
-        let said = Self::of(by, posture, None, ArmReport::default());
+        let said = Self::of(by, posture, (None, 0), ArmReport::default());
         Self {
             row: GatewayReport {
                 rollout: 0,
@@ -182,7 +186,7 @@ mod tests {
                 refused,
             };
             let by = ("gateway", "region");
-            let said = Reported::of(by, &posture, None, ArmReport::default()).in_doubt();
+            let said = Reported::of(by, &posture, (None, 40), ArmReport::default()).in_doubt();
             assert_eq!(said.row.state, GatewayState::Suspect);
             said.row.refused
         };
@@ -195,20 +199,33 @@ mod tests {
 
     #[test]
     fn a_gateway_that_cannot_place_what_it_reads_says_so_unless_it_has_a_graver_reason() {
-        let unplaced = |refused| {
+        let unplaced = |state, refused| {
             let posture = Posture {
                 in_force: Some(1),
                 rollout: 1,
                 trial: None,
-                state: GatewayState::InForce,
+                state,
                 refused,
             };
             let by = ("gateway", "region");
-            let said = Reported::of(by, &posture, None, ArmReport::default());
-            said.unplaced().row.refused
+            let said = Reported::of(by, &posture, (None, 40), ArmReport::default());
+            let row = said.unplaced().row;
+            assert_eq!(row.state, state);
+            row.refused.unwrap()
         };
-        assert_eq!(unplaced(None).as_deref(), Some("timeline"));
-        assert_eq!(unplaced(Some("floor")).as_deref(), Some("floor"));
+        assert_eq!(unplaced(GatewayState::InForce, None), UNPLACED);
+        assert_eq!(unplaced(GatewayState::InForce, Some("slow")), "slow");
+        for state in [
+            GatewayState::Refused,
+            GatewayState::Vetoed,
+            GatewayState::Lapsed,
+        ] {
+            assert_eq!(unplaced(state, Some("floor")), "floor", "{state}");
+        }
+        // The reason is that of the row in force, and would not keep it from confirming.
+        for state in [GatewayState::Loaded, GatewayState::Applied] {
+            assert_eq!(unplaced(state, Some("digest")), UNPLACED, "{state}");
+        }
     }
 
     #[test]
@@ -236,15 +253,16 @@ mod tests {
                 judge: String::new(),
             };
             let by = ("gateway", "region");
-            Reported::of(by, &posture, Some(&open), ArmReport::default())
+            Reported::of(by, &posture, (Some(&open), 40), ArmReport::default())
         };
         let row = said(0).row;
         assert_eq!((row.rollout, row.arms.started), (5, Some(50)));
         assert_eq!(said(0).every, OPEN_LEAST);
         assert_eq!(said(1_000).every, Duration::from_secs(1));
         assert_eq!(said(60_000).every, OPEN);
-        let steady = Reported::of(("gateway", "region"), &posture, None, ArmReport::default());
-        assert_eq!((steady.row.rollout, steady.row.arms.started), (4, Some(0)));
+        let by = ("gateway", "region");
+        let steady = Reported::of(by, &posture, (None, 40), ArmReport::default());
+        assert_eq!((steady.row.rollout, steady.row.arms.started), (4, Some(40)));
         assert_eq!(steady.every, STEADY);
     }
 }

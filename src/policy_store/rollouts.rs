@@ -188,16 +188,21 @@ impl StoreSession {
     async fn put_back(&self, revision: u32, from: u32, by: &str) -> Result<InForceRow, StoreError> {
         let base = self.base_of(revision).await?;
         let greatest = self.greatest().await?;
-        let sql = "insert into tidegate.traffic_rollout \
-            (kind, revision, base, regions, leader, by, outcome, reason, ended_at) \
-            values ('rollback', $1, $2, '{}', '', $3, 'done', $4, clock_timestamp()) returning rollout";
+        let sql = format!(
+            "insert into tidegate.traffic_rollout \
+             (kind, revision, base, regions, leader, by, outcome, reason, ended_at) \
+             values ('rollback', $1, $2, '{{}}', '', $3, 'done', $4, clock_timestamp()) \
+             returning rollout, {STARTED}"
+        );
         let reason = format!("from revision {from}");
         let (number, below) = (int(revision), int(base));
-        let rows = self.rows(sql, &[&number, &below, &by, &reason]).await?;
-        let rollout = rows.first().map_or(Ok(0), |row| long(row, 0))?;
+        let rows = self.rows(&sql, &[&number, &below, &by, &reason]).await?;
+        let begun = |row| Ok::<_, StoreError>((long(row, 0)?, long(row, 1)?));
+        let (rollout, started) = rows.first().map(begun).transpose()?.unwrap_or_default();
         refuse_behind(rollout, greatest)?;
         Ok(InForceRow {
             rollout,
+            started,
             revision,
             base,
         })

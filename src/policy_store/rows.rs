@@ -7,7 +7,9 @@ use tokio_postgres::Row;
 
 use super::StoreError;
 use tidegate_model::{RegionId, printable};
-use tidegate_rollout::{ALIVE, ArmReport, GatewayReport, GatewayState, SigningKey, StoredRevision};
+use tidegate_rollout::{
+    ALIVE, ArmReport, FinishedRollout, GatewayReport, GatewayState, SigningKey, StoredRevision,
+};
 
 /// Longest text of others that is shown, in characters: names, notes and reasons.
 pub(super) const TEXT_MAX: usize = 1_000;
@@ -61,10 +63,25 @@ pub struct ListedRevision {
 pub struct InForceRow {
     /// Its number; 0 before the first.
     pub rollout: u64,
+    /// When it began, in microseconds since 1970; 0 before the first.
+    #[serde(skip)]
+    pub started: u64,
     /// Its revision; 0 for the built-in policy.
     pub revision: u32,
     /// What was in force before.
     pub base: u32,
+}
+
+impl InForceRow {
+    /// Returns what tells it from other rollouts.
+    #[must_use]
+    pub fn by(&self) -> FinishedRollout {
+        FinishedRollout {
+            rollout: self.rollout,
+            started: self.started,
+            revision: self.revision,
+        }
+    }
 }
 
 /// A rollout, open or not.

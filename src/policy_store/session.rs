@@ -9,11 +9,11 @@ use tokio_postgres::types::ToSql;
 
 use super::StoreError;
 use super::rows::{
-    InForceRow, ListedRevision, NewRevision, OpenRow, TEXT_MAX, listed, long, number, open_row,
-    report, stored,
+    InForceRow, ListedRevision, NewRevision, OpenRow, STARTED, TEXT_MAX, listed, long, number,
+    open_row, report, stored,
 };
 use crate::postgres::{Connection, Server, Session, connect};
-use tidegate_rollout::{GatewayReport, StoredRevision, sha256_hex};
+use tidegate_rollout::{FinishedRollout, GatewayReport, StoredRevision, sha256_hex};
 
 /// Longest time to connect, and longest statement.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -158,14 +158,17 @@ impl StoreSession {
     /// # Errors
     /// When it cannot be read.
     pub async fn in_force(&self) -> Result<InForceRow, StoreError> {
-        let sql = "select rollout, revision, base from tidegate.traffic_rollout \
-            where outcome = 'done' order by rollout desc limit 1";
-        let rows = self.rows(sql, &[]).await?;
+        let sql = format!(
+            "select rollout, {STARTED}, revision, base from tidegate.traffic_rollout \
+             where outcome = 'done' order by rollout desc limit 1"
+        );
+        let rows = self.rows(&sql, &[]).await?;
         let row = |row: &Row| {
             Ok::<_, StoreError>(InForceRow {
                 rollout: long(row, 0)?,
-                revision: number(row, 1)?,
-                base: number(row, 2)?,
+                started: long(row, 1)?,
+                revision: number(row, 2)?,
+                base: number(row, 3)?,
             })
         };
         Ok(rows.first().map(row).transpose()?.unwrap_or_default())
@@ -199,17 +202,25 @@ impl StoreSession {
         self.row_of(those, &[&number]).await
     }
 
-    /// Returns the numbers of the rollouts after one, and of their revisions; at most 1,000.
+    /// Returns the rollouts after one, whatever became of them; at most 1,000.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn rollouts_after(&self, rollout: u64) -> Result<Vec<(u64, u32)>, StoreError> {
+    pub async fn rollouts_after(&self, rollout: u64) -> Result<Vec<FinishedRollout>, StoreError> {
         let after = i64::try_from(rollout).unwrap_or(i64::MAX);
-        let sql = "select rollout, revision from tidegate.traffic_rollout \
-            where rollout > $1 order by rollout limit 1000";
-        let rows = self.rows(sql, &[&after]).await?;
-        let numbers = |row| Ok::<_, StoreError>((long(row, 0)?, number(row, 1)?));
-        rows.iter().map(numbers).collect()
+        let sql = format!(
+            "select rollout, {STARTED}, revision from tidegate.traffic_rollout \
+             where rollout > $1 order by rollout limit 1000"
+        );
+        let rows = self.rows(&sql, &[&after]).await?;
+        let later = |row| {
+            Ok::<_, StoreError>(FinishedRollout {
+                rollout: long(row, 0)?,
+                started: long(row, 1)?,
+                revision: number(row, 2)?,
+            })
+        };
+        rows.iter().map(later).collect()
     }
 
     async fn row_of(

@@ -26,6 +26,8 @@ pub(super) struct StateKeeper {
     wanted: watch::Sender<Option<SavedState>>,
     /// Whether the file was read, and what is in force may be from it.
     is_read: bool,
+    /// Whether the file is of another database: one start with the wrong database is not to cost the last good policy.
+    is_foreign: bool,
 }
 
 /// What the directory is to hold.
@@ -69,6 +71,7 @@ impl StateKeeper {
             directory: settings.state_dir.as_deref().map(StateDir::new),
             wanted: watch::Sender::new(None),
             is_read: false,
+            is_foreign: false,
         }
     }
 
@@ -110,14 +113,19 @@ impl StateKeeper {
     /// Records that the database is another one than that of the file, and of what is not yet written.
     pub(super) fn forget(&mut self) {
         self.wanted.send_replace(None);
+        self.is_foreign = true;
         if std::mem::take(&mut self.is_read) {
             self.ignore(&"it is of another database");
         }
     }
 
-    /// Has the file replaced, at some time soon.
+    /// Has the file replaced, at some time soon; that of another database only by a policy.
     pub(super) fn save(&mut self, state: SavedState) {
         self.is_read = false;
+        if self.is_foreign && matches!(state, SavedState::Nothing) {
+            return;
+        }
+        self.is_foreign = false;
         self.wanted.send_replace(Some(state));
     }
 
@@ -214,6 +222,33 @@ mod tests {
         assert!(begun.elapsed() >= RETRY, "it is not tried all the time");
         drop(keeper);
         writer.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_file_of_another_database_is_replaced_by_a_policy_and_not_removed_for_want_of_one()
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keeper = keeper(folder.path());
+        tokio::spawn(keeper.writer());
+        let of = |rollout| SavedPolicy {
+            rollout,
+            ..SavedPolicy::built_in()
+        };
+        keeper.save(SavedState::Policy(Box::new(of(7))));
+        assert_eq!(until_saved(&mut keeper).await, of(7));
+        keeper.forget();
+        keeper.save(SavedState::Nothing);
+        sleep(2 * RETRY).await;
+        assert_eq!(keeper.read("").await, Some(of(7)));
+        keeper.save(SavedState::Policy(Box::new(of(1))));
+        while keeper.read("").await != Some(of(1)) {
+            sleep(Duration::from_secs(1)).await;
+        }
+        // Of what this database has had in force a promotion may leave nothing.
+        keeper.save(SavedState::Nothing);
+        while keeper.read("").await.is_some() {
+            sleep(Duration::from_secs(1)).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! What is shown of the store on the admin listener.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use tidegate_rollout::{
@@ -13,6 +14,7 @@ use tidegate_telemetry::names;
 pub struct StoreStatus {
     shown: ArcSwap<StoreShown>,
     trust: ArcSwap<TrustedKeys>,
+    unplaced: AtomicBool,
 }
 
 /// The state at one moment.
@@ -48,6 +50,17 @@ impl StoreStatus {
     #[must_use]
     pub fn shown(&self) -> Arc<StoreShown> {
         self.shown.load_full()
+    }
+
+    /// Whether it is unknown if what is in force here has survived the last promotion.
+    #[must_use]
+    pub fn is_unplaced(&self) -> bool {
+        self.unplaced.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn show_unplaced(&self, is_unplaced: bool) {
+        self.unplaced.store(is_unplaced, Ordering::Relaxed);
+        metrics::gauge!(names::TRAFFIC_UNPLACED).set(f64::from(u8::from(is_unplaced)));
     }
 
     pub(super) fn trusted(&self) -> Arc<TrustedKeys> {
@@ -137,4 +150,5 @@ pub(super) fn show_metrics() {
     }
     metrics::gauge!(names::TRAFFIC_REVISION, "stage" => "active").set(0);
     metrics::gauge!(names::TRAFFIC_SHARE).set(0);
+    metrics::gauge!(names::TRAFFIC_UNPLACED).set(0);
 }

@@ -36,8 +36,8 @@ pub struct ArmPair {
 /// What a gateway has counted of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ArmReport {
-    /// When the open rollout began that it is about, in microseconds since 1970; 0 where none is open, and nothing from
-    /// a gateway of a version that does not say so.
+    /// When the rollout began that the report is about, in microseconds since 1970; 0 where that is not known or, from an
+    /// older version, none is open, and nothing from one that does not say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<u64>,
     /// Decisions since the rollout began.

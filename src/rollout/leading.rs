@@ -199,9 +199,9 @@ impl Leading {
         self.course.row_of(self.at).2 == SHARE_ALL
     }
 
-    /// Whether a gateway does what the stage says.
+    /// Whether a gateway does what the stage says; one that is unplaced may compare it with a lost revision.
     fn is_at_work(&self, report: &GatewayReport) -> bool {
-        if !self.course.is_of(report) {
+        if !self.course.is_of(report) || report.is_unplaced() {
             return false;
         }
         match self.at {

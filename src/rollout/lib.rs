@@ -23,7 +23,7 @@ pub use course::{Course, LeaderStep, Told};
 pub use following::{Admission, Following, LEASE, Observed, OnTrial, Posture};
 pub use leading::Leading;
 pub use refusal::RevisionRefusal;
-pub use report::{ALIVE, GatewayReport, GatewayState};
+pub use report::{ALIVE, GatewayReport, GatewayState, UNPLACED};
 pub use rows::{
     FinishedRollout, OpenRollout, RevisionHead, RolloutOutcome, RolloutPosition, StoreView,
 };

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ArmReport;
+use crate::{ArmReport, FinishedRollout};
 
 /// For how long a gateway that has reported counts as alive.
 pub const ALIVE: Duration = Duration::from_secs(30);
+
+/// What a gateway reports as its reason while it cannot tell whether what it reads has survived the last promotion.
+pub const UNPLACED: &str = "timeline";
 
 /// What a gateway does with the open rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +76,24 @@ impl GatewayReport {
     #[must_use]
     pub fn follows(&self) -> bool {
         self.is_alive() && !matches!(self.state, GatewayState::Pinned | GatewayState::Unknown)
+    }
+
+    /// Whether it is about a rollout: a promotion may have lost another one with the same numbers. A version that does
+    /// not say when its rollout began is believed.
+    #[must_use]
+    pub fn is_about(&self, rollout: &FinishedRollout) -> bool {
+        let said = FinishedRollout {
+            rollout: self.rollout,
+            started: self.arms.started.unwrap_or_default(),
+            revision: self.revision,
+        };
+        said.is_same(rollout)
+    }
+
+    /// Whether it cannot tell whether what it reads has survived the last promotion.
+    #[must_use]
+    pub fn is_unplaced(&self) -> bool {
+        self.refused.as_deref() == Some(UNPLACED)
     }
 
     /// Whether it suspects itself, or did when it last reported.

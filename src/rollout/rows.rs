@@ -129,7 +129,7 @@ impl fmt::Display for RolloutOutcome {
     }
 }
 
-/// A rollout that has finished.
+/// A rollout that has finished, or one that is compared with such.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct FinishedRollout {
     /// Its number.

@@ -157,6 +157,9 @@ pub const FAILOVER: &str = "tidegate_failover_seconds";
 pub const TRAFFIC_REVISION: &str = "tidegate_traffic_revision";
 /// The share of keys that belongs to the candidate, 0 to 1. Gauge.
 pub const TRAFFIC_SHARE: &str = "tidegate_traffic_share";
+/// 1 while this gateway cannot tell whether the revision in force here has survived the last promotion: it reads only
+/// a replica that it cannot place. Gauge.
+pub const TRAFFIC_UNPLACED: &str = "tidegate_traffic_unplaced";
 /// Requests for which the two plans of an open rollout choose different regions. Counter; labels `arm`:
 /// `new` or `old`, the plan that was used, and `outcome`: `answered` or `failed`.
 pub const TRAFFIC_ARM_REQUESTS: &str = "tidegate_traffic_arm_requests_total";

@@ -81,10 +81,11 @@ upstream = "${APP_URL}"
 "#;
 
 /// What the names of metrics begin with that only a fleet or object storage has.
-const OF_OTHER_TESTS: [&str; 4] = [
+const OF_OTHER_TESTS: [&str; 5] = [
     "tidegate_fleet_",
     "tidegate_traffic_revision",
     "tidegate_traffic_rollouts",
+    "tidegate_traffic_unplaced",
     "tidegate_storage_",
 ];
 

@@ -82,8 +82,9 @@ run "region" {
       rollout-expired       = "tidegate_traffic_rollouts_total Sum GreaterThanThreshold 0 1 notBreaching"
       rollout-lost          = "tidegate_traffic_rollouts_total Sum GreaterThanThreshold 0 1 notBreaching"
       revision-refused      = "tidegate_traffic_revision_refused_total Sum GreaterThanThreshold 0 1 notBreaching"
+      revision-unplaced     = "tidegate_traffic_unplaced Maximum GreaterThanThreshold 0 1 notBreaching"
     }
-    error_message = "Reachability, suspicion, the certificate, dropped records, rollouts and refused revisions are watched."
+    error_message = "Reachability, suspicion, the certificate, dropped records, rollouts, refused and unplaced revisions are watched."
   }
 
   assert {
@@ -371,6 +372,7 @@ run "gateway" {
       "^tidegate_fleet_records_dropped_total$"       = "job"
       "^tidegate_traffic_rollouts_total$"            = "job outcome"
       "^tidegate_traffic_revision_refused_total$"    = "job"
+      "^tidegate_traffic_unplaced$"                  = "job"
       "^tidegate_traffic_revision$"                  = "job stage"
     } && local.agent_configuration.logs.metrics_collected.prometheus.emf_processor.metric_namespace == "tidegate"
     error_message = "Each metric that an alarm watches arrives, with the dimensions that the alarm names."

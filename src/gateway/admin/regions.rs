@@ -181,6 +181,9 @@ pub(super) struct PolicyEntry {
     /// The stage of the open rollout; null without one.
     #[schemars(with = "Option<String>")]
     stage: Option<RolloutStage>,
+    /// Whether it is unknown if the revision has survived the last failover: this gateway reads only a replica that it
+    /// cannot place.
+    unplaced: bool,
     /// The region of this gateway.
     region: String,
     /// The share of the keys that belongs to it here, 0 to 1.
@@ -206,6 +209,7 @@ pub(super) async fn policy(State(state): State<Arc<AdminState>>, headers: Header
             revision,
             rollout: shown.rollout,
             stage: shown.stage,
+            unplaced: state.store.is_unplaced(),
             region: state.region.to_string(),
             share: if is_open {
                 f64::from(shown.share) / 10_000.0

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{ArmPair, ArmReport};
+use crate::{ArmPair, ArmReport, UNPLACED};
 
 const S: Duration = Duration::from_secs(1);
 
@@ -173,6 +173,32 @@ fn what_gateways_report_of_a_lost_rollout_of_the_same_number_is_not_of_this_one(
         report.arms.started = Some(5);
     }
     let step = leading.step(&reports, false, S);
+    assert!(
+        matches!(step, LeaderStep::Stop(StopReason::Gateway { .. })),
+        "{step:?}"
+    );
+}
+
+#[test]
+fn a_gateway_that_cannot_place_what_it_reads_confirms_no_stage_and_is_named() {
+    let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+    let reports = |leading: &Leading, reason: &str| {
+        let mut reports = followed(leading);
+        reports[0].refused = Some(reason.to_owned());
+        reports
+    };
+    // What keeps the row in force from being read again says nothing of the new revision.
+    next(&mut leading, &mut now, |it| reports(it, "digest"));
+    assert_eq!(
+        next(&mut leading, &mut now, |it| reports(it, UNPLACED)),
+        stalled("1 (timeline)")
+    );
+    let mut shown = reports(&leading, UNPLACED);
+    shown[0].arms.arms = arms((20, 20), (20, 0));
+    assert_eq!(leading.told(&shown).arms, ArmPair::default());
+    shown[0].state = GatewayState::Vetoed;
+    shown[0].refused = Some("errors".to_owned());
+    let step = leading.step(&shown, false, now);
     assert!(
         matches!(step, LeaderStep::Stop(StopReason::Gateway { .. })),
         "{step:?}"

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::kit::{EU, LOCAL, Leader, Scene, TO_US, US, in_force, metric};
 use super::restarts::text;
-use crate::world::DEADLINE;
+use crate::world::{DEADLINE, client};
 
 /// A line to a server.
 async fn line(to: &PostgresServer) -> DelayProxy {
@@ -58,6 +58,20 @@ async fn after_a_promotion_that_has_lost_the_newest_rollout_all_go_back_to_what_
         assert_eq!(metric(gateway, series).await, 1.0, "{}", gateway.log());
     }
     scene.put_in_force("2").await;
+}
+
+/// Waits until a gateway's metric and its JSON say whether it can place what it reads.
+async fn until_unplaced(gateway: &GatewayProcess, is_unplaced: bool) {
+    let url = gateway.admin_url("/admin/traffic-policy");
+    until("it says so", DEADLINE, async || {
+        let unplaced = metric(gateway, "tidegate_traffic_unplaced").await;
+        let asked = client().get(&url).header("accept", "application/json");
+        let policy: serde_json::Value = asked.send().await?.json().await?;
+        let says_so = policy["unplaced"] == is_unplaced && (unplaced == 1.0) == is_unplaced;
+        Ok(says_so.then_some(()))
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{is_unplaced}: {error:#}\n{}", gateway.log()));
 }
 
 /// A role that sees where replicas are, and not where timelines branched.
@@ -123,10 +137,13 @@ async fn without_the_right_to_read_files_a_lost_revision_is_left_and_its_number_
     replica.wait_until(follows).await.unwrap();
     // What the replica shows is not followed before the new primary answers.
     let unknown = "the policy store is read on a replica whose timeline is unknown";
-    scene.gateways[0].wait_for_log(unknown).await.unwrap();
-    assert_eq!(in_force(&scene.gateways[0]).await, "2");
+    let kept = &scene.gateways[0];
+    kept.wait_for_log(unknown).await.unwrap();
+    until_unplaced(kept, true).await;
+    assert_eq!(in_force(kept).await, "2");
     line.set_target(scene.cluster.primary.address());
     scene.until_revision("1", 2 * DEADLINE).await;
+    until_unplaced(&scene.gateways[0], false).await;
 
     let again = format!("# again\n{TO_US}");
     assert_eq!(scene.push(&again).await, "2");

@@ -63,6 +63,16 @@ locals {
       minutes     = 5
       missing     = "notBreaching"
     }
+    revision-unplaced = {
+      description = "A gateway cannot tell whether its traffic policy has survived the last failover."
+      metric      = "tidegate_traffic_unplaced"
+      labels      = {}
+      statistic   = "Maximum"
+      comparison  = "GreaterThanThreshold"
+      threshold   = 0
+      minutes     = 1
+      missing     = "notBreaching"
+    }
     revision-refused = {
       description = "A gateway does not take over a revision of the traffic policy."
       metric      = "tidegate_traffic_revision_refused_total"

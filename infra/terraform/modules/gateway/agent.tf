@@ -8,7 +8,7 @@ locals {
   agent_metrics = [
     { dimensions = [["job"]], metrics = [
       "tidegate_fleet_suspect", "tidegate_fleet_certificate_expires_seconds", "tidegate_fleet_records_dropped_total",
-      "tidegate_traffic_revision_refused_total",
+      "tidegate_traffic_revision_refused_total", "tidegate_traffic_unplaced",
     ] },
     { dimensions = [["job", "state"]], metrics = ["tidegate_region_state"] },
     { dimensions = [["job", "outcome"]], metrics = ["tidegate_traffic_rollouts_total"] },

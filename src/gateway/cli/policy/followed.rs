@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_rollout::{GatewayReport, GatewayState};
+use tidegate_rollout::{FinishedRollout, GatewayReport, GatewayState};
 use tokio::time::{Instant, sleep};
 
 use crate::gateway::cli::Exit;
@@ -35,7 +35,8 @@ pub(super) async fn all_follow(
         }
         let later = store.rollouts_after(in_force.rollout).await?;
         let gateways = store.gateways().await?;
-        let lacks = |it: &&GatewayReport| it.follows() && !decides_by(it, in_force, &later);
+        let by = in_force.by();
+        let lacks = |it: &&GatewayReport| it.follows() && !decides_by(it, &by, &later);
         let behind: Vec<_> = gateways.iter().filter(lacks).collect();
         if behind.is_empty() {
             return Ok(Followed::All);
@@ -49,8 +50,11 @@ pub(super) async fn all_follow(
 
 /// Whether a gateway reports that a revision is in force there, or follows a later rollout. While its rollout is open it
 /// reports the same numbers, but another state.
-fn decides_by(report: &GatewayReport, in_force: InForceRow, later: &[(u64, u32)]) -> bool {
-    let is_it = (report.rollout, report.revision) == (in_force.rollout, in_force.revision);
+fn decides_by(
+    report: &GatewayReport,
+    in_force: &FinishedRollout,
+    later: &[FinishedRollout],
+) -> bool {
     let is_settled = report.refused.is_none();
     let says_so = match report.state {
         GatewayState::InForce => is_settled,
@@ -59,7 +63,7 @@ fn decides_by(report: &GatewayReport, in_force: InForceRow, later: &[(u64, u32)]
         _ => false,
     };
     // A later rollout begins where this one is in force; one that a promotion has lost is not among them.
-    says_so && is_it || later.contains(&(report.rollout, report.revision))
+    says_so && report.is_about(in_force) || later.iter().any(|it| report.is_about(it))
 }
 
 fn not_followed(behind: &[&GatewayReport], revision: u32) -> Exit {
@@ -110,19 +114,38 @@ mod tests {
         }
     }
 
+    fn rolled_out(rollout: u64, started: u64, revision: u32) -> FinishedRollout {
+        FinishedRollout {
+            rollout,
+            started,
+            revision,
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_is_still_on_a_lost_rollout_with_the_same_numbers_does_not_follow() {
+        let (in_force, later) = (rolled_out(4, 40, 2), [rolled_out(5, 50, 3)]);
+        let follows = |(rollout, revision), started| {
+            let mut report = report(rollout, revision, GatewayState::InForce, 0);
+            report.arms.started = started;
+            decides_by(&report, &in_force, &later)
+        };
+        for (numbers, started) in [((4, 2), 40), ((5, 3), 50)] {
+            assert!(follows(numbers, Some(started)));
+            assert!(
+                !follows(numbers, Some(started - 1)),
+                "a promotion has lost it"
+            );
+            // Older versions say it only while a rollout is open, or never.
+            assert!(follows(numbers, Some(0)) && follows(numbers, None));
+        }
+    }
+
     #[test]
     fn what_a_gateway_reported_while_the_rollout_was_open_does_not_say_that_it_is_in_force() {
-        let in_force = InForceRow {
-            rollout: 4,
-            revision: 2,
-            base: 1,
-        };
+        let (in_force, later) = (rolled_out(4, 40, 2), [rolled_out(5, 50, 3)]);
         let says = |rollout, revision, state, share| {
-            decides_by(
-                &report(rollout, revision, state, share),
-                in_force,
-                &[(5, 3)],
-            )
+            decides_by(&report(rollout, revision, state, share), &in_force, &later)
         };
         assert!(says(4, 2, GatewayState::InForce, 0));
         for (state, share) in [
@@ -140,7 +163,7 @@ mod tests {
             refused: Some("slow".to_owned()),
             ..report(4, 2, GatewayState::InForce, 0)
         };
-        assert!(!decides_by(&slow, in_force, &[(5, 3)]));
+        assert!(!decides_by(&slow, &in_force, &later));
         assert!(
             says(5, 3, GatewayState::Loaded, 0),
             "a later rollout is open"

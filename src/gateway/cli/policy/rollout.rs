@@ -73,7 +73,13 @@ pub(super) async fn rollout(
         };
     };
     let ended = lead(&mut store, (course, &leader), interrupts()?, told).await?;
-    end(&store, ended, (rollout, in_force, revision)).await
+    let new = InForceRow {
+        rollout,
+        started,
+        revision,
+        base: in_force,
+    };
+    end(&store, ended, new).await
 }
 
 /// Answers that there is nothing to do: once no other rollout is open, and all living gateways decide by it.
@@ -100,24 +106,14 @@ async fn is_in_force(store: &StoreSession, known: InForceRow, json: bool) -> Res
     print_either(json, &json_line((known.rollout, revision), &done), &text)
 }
 
-async fn end(
-    store: &StoreSession,
-    ended: Leadership,
-    (rollout, base, revision): (u64, u32, u32),
-) -> Result<(), Exit> {
+async fn end(store: &StoreSession, ended: Leadership, new: InForceRow) -> Result<(), Exit> {
+    let revision = new.revision;
     let why = |why: &dyn Display| format!("revision {revision} was taken back: {why}");
     match ended {
-        Leadership::Done => {
-            let in_force = InForceRow {
-                rollout,
-                revision,
-                base,
-            };
-            match all_follow(store, in_force).await? {
-                Followed::All => Ok(()),
-                Followed::RolledBack(later) => Err(taken_back(revision, &later)),
-            }
-        }
+        Leadership::Done => match all_follow(store, new).await? {
+            Followed::All => Ok(()),
+            Followed::RolledBack(later) => Err(taken_back(revision, &later)),
+        },
         // Its last event says so.
         Leadership::Stopped(reason @ StopReason::Stalled { .. }) => {
             Err(Exit::failed(why(&reason)).shown_in_json())
