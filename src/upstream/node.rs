@@ -38,6 +38,7 @@ pub struct UpstreamNode {
     pub name: String,
     /// Its region; `None` if not configured.
     pub region: Option<RegionId>,
+    shared_name: Arc<str>,
     base: Url,
     /// Has one reference more than there are [`Visit`]s.
     visits: Arc<()>,
@@ -50,11 +51,17 @@ pub(super) struct Visit(#[expect(dead_code, reason = "it counts while it exists"
 impl UpstreamNode {
     pub(super) fn new(config: &UpstreamNodeConfig) -> Self {
         Self {
+            shared_name: config.url.node_name().into(),
             name: config.url.node_name(),
             visits: Arc::default(),
             region: config.region.clone(),
             base: config.url.as_url().clone(),
         }
+    }
+
+    /// Its name, for what outlives it.
+    pub(super) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.shared_name)
     }
 
     /// Counts a request or WebSocket that begins now.

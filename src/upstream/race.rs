@@ -194,7 +194,7 @@ impl<'r> UpstreamRace<'r> {
         };
         let failure = match answer.map(found) {
             Ok(found) if !found.response.status().is_server_error() => {
-                self.upstream.note(node, "answered", Some(took));
+                self.upstream.answered(node, took);
                 let kind = || self.outgoing.kind();
                 self.upstream.balance().end_row(node, kind);
                 self.judge(Some(node));
@@ -267,7 +267,7 @@ impl<'r> UpstreamRace<'r> {
             Some(UploadState::Broken) => return Err(UpstreamError::BodyBroken),
             None | Some(UploadState::Whole | UploadState::Flowing | UploadState::Taken(_)) => {}
         }
-        self.upstream.note(node, error.outcome(), None);
+        self.upstream.failed(node, error.outcome());
         let untouched = matches!(state, None | Some(UploadState::Whole));
         let sent_again = self.outgoing.method.is_safe() || error.is_unsent();
         if sent_again && untouched {
@@ -295,7 +295,7 @@ impl<'r> UpstreamRace<'r> {
         let balance = self.upstream.balance();
         let silent = |it: &&Entrant| balance.is_silent_since(it.node, it.since);
         for entrant in self.race.entrants().overtaken().filter(silent) {
-            self.upstream.note(entrant.node, "overtaken", None);
+            self.upstream.failed(entrant.node, "overtaken");
         }
     }
 
@@ -306,7 +306,7 @@ impl<'r> UpstreamRace<'r> {
         }
         self.is_out_of_time.store(true, Ordering::Relaxed);
         for entrant in self.race.entrants().iter() {
-            self.upstream.note(entrant.node, "timeout", None);
+            self.upstream.failed(entrant.node, "timeout");
             let node = &self.upstream.nodes()[entrant.node];
             self.outgoing.sample(node, Outcome::Failed, Duration::ZERO);
         }
