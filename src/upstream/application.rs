@@ -25,7 +25,8 @@ pub struct Upstream {
     name: Arc<str>,
     settings: UpstreamSettings,
     nodes: Vec<UpstreamNode>,
-    client: Client,
+    /// One per node.
+    clients: Vec<Client>,
     balance: Balance,
     metrics: Vec<NodeMetrics>,
     places: Arc<Semaphore>,
@@ -44,7 +45,7 @@ impl Upstream {
         let metrics = |node: &UpstreamNode| NodeMetrics::new(&config.name, &node.name);
         Ok(Self {
             name: config.name.as_str().into(),
-            client: client(&settings)?,
+            clients: clients(&settings, &nodes)?,
             balance: Balance::new(count, &settings.steering),
             metrics: nodes.iter().map(metrics).collect(),
             places: Arc::new(Semaphore::new(settings.limits.connections_max)),
@@ -125,8 +126,8 @@ impl Upstream {
         &self.balance
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+    pub(super) fn client(&self, node: usize) -> &Client {
+        &self.clients[node]
     }
 
     /// The nodes for a request, in order. Checks probe whether a failed one works again; requests
@@ -174,7 +175,10 @@ impl Upstream {
     }
 }
 
-fn client(settings: &UpstreamSettings) -> Result<Client, UpstreamSetupError> {
+fn clients(
+    settings: &UpstreamSettings,
+    nodes: &[UpstreamNode],
+) -> Result<Vec<Client>, UpstreamSetupError> {
     let mut schemes = settings.nodes.iter().map(|node| node.url.as_url().scheme());
     // A file that is named must be usable, even if no node needs it yet.
     let needs_roots = settings.roots.is_some() || schemes.any(|scheme| scheme == "https");
@@ -183,5 +187,6 @@ fn client(settings: &UpstreamSettings) -> Result<Client, UpstreamSetupError> {
         false => RootCertStore::empty(),
     };
     let connector = Connector::new(settings.limits.connect_timeout, roots)?;
-    Ok(Client::new(connector))
+    let client = |node: &UpstreamNode| Client::new(connector.clone(), node.url("/", None));
+    Ok(nodes.iter().map(client).collect())
 }

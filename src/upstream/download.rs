@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::Upstream;
+use super::link::AnswerBody;
 use super::node::Visit;
 use super::upload::OpenUpload;
 use tidegate_model::error_chain;
@@ -38,15 +39,9 @@ pub trait AnswerSource: Unpin {
     fn failed(&self, error: &DownloadError);
 }
 
-/// The first data of an answer's body, if it came with the head; an extension of the answer.
-#[derive(Clone, Debug)]
-pub(super) struct FirstFrame(pub(super) Bytes);
-
 /// The body of one answer.
-pub struct Download<S> {
-    /// What was read of the body before.
-    first: Option<Bytes>,
-    body: Incoming,
+pub struct Download<S, B = AnswerBody> {
+    body: B,
     source: S,
     /// When the wait for the source began.
     silent_since: Option<Instant>,
@@ -90,23 +85,20 @@ impl AnswerSource for FromNode {
     }
 }
 
-impl<S: AnswerSource> Download<S> {
+impl<S, B> Download<S, B>
+where
+    S: AnswerSource,
+    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
     /// Transfers the body that a source sends.
-    pub fn new(body: Incoming, source: S) -> Self {
+    pub fn new(body: B, source: S) -> Self {
         Self {
-            first: None,
             body,
             source,
             silent_since: None,
             timer: Box::pin(sleep(SIGN_OF_LIFE)),
             ended: false,
         }
-    }
-
-    /// Transfers first what was read of it before.
-    pub(super) fn after(self, first: Option<FirstFrame>) -> Self {
-        let first = first.map(|FirstFrame(data)| data);
-        Self { first, ..self }
     }
 
     fn fail(&mut self, error: DownloadError) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
@@ -137,7 +129,11 @@ impl<S: AnswerSource> Download<S> {
     }
 }
 
-impl<S: AnswerSource> hyper::body::Body for Download<S> {
+impl<S, B> Body for Download<S, B>
+where
+    S: AnswerSource,
+    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
     type Data = Bytes;
     type Error = DownloadError;
 
@@ -148,10 +144,6 @@ impl<S: AnswerSource> hyper::body::Body for Download<S> {
         let this = &mut *self;
         if this.ended {
             return Poll::Ready(None);
-        }
-        if let Some(first) = this.first.take() {
-            this.source.heard();
-            return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         loop {
             match Pin::new(&mut this.body).poll_frame(cx) {
@@ -176,22 +168,14 @@ impl<S: AnswerSource> hyper::body::Body for Download<S> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || (self.first.is_none() && self.body.is_end_stream())
+        self.ended || self.body.is_end_stream()
     }
 
     /// Known only for bodies that are sent: HEAD and 304 do not show the length.
     fn size_hint(&self) -> SizeHint {
-        let rest = self.body.size_hint();
-        let Some(first) = &self.first else {
-            let is_sent = !self.body.is_end_stream();
-            return if is_sent { rest } else { SizeHint::default() };
-        };
-        let first = first.len() as u64;
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + first);
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper + first);
+        match self.body.is_end_stream() {
+            true => SizeHint::default(),
+            false => self.body.size_hint(),
         }
-        hint
     }
 }

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::FutureExt;
 use http::Response;
-use hyper::body::Incoming;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use super::attempt::attempt;
 use super::error::AttemptError;
 use super::fault::Fault;
+use super::link::AnswerBody;
 use super::node::Visit;
 use super::outgoing::{Outgoing, Patience};
 use super::try_span::TrySpan;
@@ -59,11 +59,11 @@ pub(super) struct UpstreamRace<'r> {
 }
 
 /// The result of an attempt.
-type Tried = Result<(Response<Incoming>, Visit), AttemptError>;
+type Tried = Result<(Response<AnswerBody>, Visit), AttemptError>;
 
 /// An answer that is passed on.
 pub(super) struct Found {
-    pub(super) response: Response<Incoming>,
+    pub(super) response: Response<AnswerBody>,
     /// The node that it came from, which is occupied until its last byte.
     pub(super) node: usize,
     pub(super) visit: Visit,
@@ -74,7 +74,7 @@ pub(super) struct Found {
 /// What remains of a failed attempt.
 enum Failure {
     /// A server error; it is passed on if no other node answers better.
-    Refusal(Found),
+    Refusal(Box<Found>),
     /// Nothing.
     Error(AttemptError),
 }
@@ -211,7 +211,7 @@ impl<'r> UpstreamRace<'r> {
                     self.judge(None);
                     return Ok(Some(found));
                 }
-                Failure::Refusal(found)
+                Failure::Refusal(Box::new(found))
             }
             Err(error) => Failure::Error(self.weigh(node, error)?),
         };
@@ -227,7 +227,7 @@ impl<'r> UpstreamRace<'r> {
         }
         self.judge(None);
         match self.failed.take() {
-            Some(Failure::Refusal(found)) => Ok(Some(found)),
+            Some(Failure::Refusal(found)) => Ok(Some(*found)),
             Some(Failure::Error(error)) => Err(error.unanswered()),
             None => Err(UpstreamError::Unreachable(None)),
         }
@@ -312,7 +312,7 @@ impl<'r> UpstreamRace<'r> {
         }
         self.judge(None);
         match self.failed.take() {
-            Some(Failure::Refusal(found)) => Ok(found),
+            Some(Failure::Refusal(found)) => Ok(*found),
             _ if self.outgoing.method.is_safe() => Err(error),
             _ => Err(UpstreamError::OutcomeUnknown(None)),
         }
@@ -324,7 +324,7 @@ fn sample(
     node: &UpstreamNode,
     outgoing: &Outgoing,
     upload: Option<&Upload>,
-    answer: &Result<Response<Incoming>, AttemptError>,
+    answer: &Result<Response<AnswerBody>, AttemptError>,
     asked: Instant,
 ) {
     let sent = match upload.map(Upload::state) {
