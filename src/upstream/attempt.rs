@@ -10,7 +10,6 @@ use super::client::ClientError;
 use super::error::AttemptError;
 use super::framing::reframe;
 use super::link::{AnswerBody, RequestBody};
-use super::node::encode_path;
 use super::outgoing::Outgoing;
 use super::try_span::TrySpan;
 use super::upload::{Upload, UploadState};
@@ -70,10 +69,9 @@ fn request(
     outgoing: &Outgoing,
     upload: Option<&Upload>,
 ) -> Request<RequestBody> {
-    let url = node.url(&encode_path(&outgoing.path), outgoing.query.as_deref());
     let mut request = Request::new(Either::Left(Empty::new()));
     *request.method_mut() = outgoing.method.clone();
-    *request.uri_mut() = url;
+    *request.uri_mut() = node.target(&outgoing.path, outgoing.query.as_deref());
     *request.headers_mut() = outgoing.headers.clone();
     let now = Instant::now();
     let role =
