@@ -45,7 +45,8 @@ pub struct Download<S, B = AnswerBody> {
     source: S,
     /// When the wait for the source began.
     silent_since: Option<Instant>,
-    timer: Pin<Box<Sleep>>,
+    /// Absent until it has waited.
+    timer: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
 
@@ -96,7 +97,7 @@ where
             body,
             source,
             silent_since: None,
-            timer: Box::pin(sleep(SIGN_OF_LIFE)),
+            timer: None,
             ended: false,
         }
     }
@@ -109,9 +110,12 @@ where
 
     /// Whether the node has been silent for too long; if not, wakes the task periodically.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep(SIGN_OF_LIFE)));
         let since = *self.silent_since.get_or_insert_with(|| {
             let now = Instant::now();
-            self.timer.as_mut().reset(now + SIGN_OF_LIFE);
+            timer.as_mut().reset(now + SIGN_OF_LIFE);
             now
         });
         let end = since + self.source.idle_timeout();
@@ -119,12 +123,12 @@ where
             if Instant::now() >= end {
                 return Poll::Ready(());
             }
-            let sooner = self.timer.deadline().min(end);
-            if sooner < self.timer.deadline() {
-                self.timer.as_mut().reset(sooner);
+            let sooner = timer.deadline().min(end);
+            if sooner < timer.deadline() {
+                timer.as_mut().reset(sooner);
             }
-            ready!(self.timer.as_mut().poll(cx));
-            self.timer.as_mut().reset(Instant::now() + SIGN_OF_LIFE);
+            ready!(timer.as_mut().poll(cx));
+            timer.as_mut().reset(Instant::now() + SIGN_OF_LIFE);
         }
     }
 }

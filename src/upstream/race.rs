@@ -5,12 +5,15 @@
 //! when the first takes unusually long. Any other request is sent to the next node only if it is
 //! certain that nothing of it was sent.
 
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::future::FutureExt;
 use http::Response;
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
+use tokio::time::error::Elapsed;
+use tokio::time::{Duration, Instant, timeout_at};
 
 use super::attempt::attempt;
 use super::error::AttemptError;
@@ -113,14 +116,12 @@ impl<'r> UpstreamRace<'r> {
         self.upstream.balance().sent(self.first);
         self.ask(self.first, Turn::First);
         // A second WebSocket would be useless.
-        if self.repeatable && !self.outgoing.wants_websocket {
+        if self.repeatable && !self.outgoing.wants_websocket && self.order.len() > 0 {
             let delay = self.upstream.balance().hedge_delay(self.first);
             self.race.hedge_after(delay);
         }
-        let mut out_of_time =
-            out_of_time(self.upstream, self.upload, self.patience, self.started).boxed();
-        let mut sign_of_life = interval(SIGN_OF_LIFE);
-        sign_of_life.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let out_of_time = out_of_time(self.upstream, self.upload, self.patience, self.started);
+        let mut out_of_time = pin!(out_of_time);
         loop {
             tokio::select! {
                 biased;
@@ -136,7 +137,6 @@ impl<'r> UpstreamRace<'r> {
                     }
                 },
                 error = &mut out_of_time => return self.run_out(error),
-                _ = sign_of_life.tick() => {}
             }
         }
     }
@@ -368,12 +368,8 @@ async fn out_of_time(
     let sent = match upload {
         None => started,
         Some(upload) => {
-            let ended = timeout_at(
-                started + patience.body_timeout + UPLOAD_MARGIN,
-                upload.ended(),
-            )
-            .await;
-            match ended {
+            let until = started + patience.body_timeout + UPLOAD_MARGIN;
+            match alive(until, upload.ended()).await {
                 Ok(UploadState::Taken(at)) => at,
                 Ok(UploadState::TooLarge) => {
                     return UpstreamError::BodyTooLarge(patience.body_bytes_max);
@@ -387,6 +383,18 @@ async fn out_of_time(
     };
     let timeout = upstream.limits().timeout.unwrap_or(patience.deadline);
     let timeout = patience.time_left.map_or(timeout, |it| timeout.min(it));
-    sleep_until(sent + timeout).await;
+    let Err(_elapsed) = alive(sent + timeout, pending::<Infallible>()).await;
     UpstreamError::Timeout
+}
+
+/// Waits for something until then, and gives signs of life meanwhile.
+async fn alive<T>(until: Instant, awaited: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut awaited = pin!(awaited);
+    loop {
+        let pause_ends = until.min(Instant::now() + SIGN_OF_LIFE);
+        match timeout_at(pause_ends, awaited.as_mut()).await {
+            Err(_elapsed) if pause_ends < until => {}
+            ended => return ended,
+        }
+    }
 }
