@@ -19,6 +19,7 @@ mod load;
 mod machine;
 mod peers;
 mod process;
+mod proxied;
 mod replica_read;
 mod report;
 mod scene;
@@ -91,6 +92,9 @@ async fn main() -> Result<()> {
     let scene = Scene::start().await?;
     if plan.has("cached") {
         cached::measure(&scene, &machine, &plan.pace, &mut report).await?;
+    }
+    if plan.has("proxied") {
+        proxied::measure(&scene, &machine, &plan.pace, &mut report).await?;
     }
     if plan.has("tls") {
         tls::measure(&scene, &machine, &plan.pace, &mut report).await?;
