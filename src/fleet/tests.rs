@@ -271,6 +271,18 @@ fn a_gateway_is_gone_when_no_stream_tells_of_it_any_more() {
 }
 
 #[test]
+fn a_gateway_that_leaves_is_not_counted_with_those_that_stay() {
+    let mut heard = Heard::new();
+    let mut leaves = record(id("b", 1), 2);
+    leaves.conditions |= 2;
+    heard.say(0, &[record(id("b", 1), 1), record(id("b", 2), 1)]);
+    assert_eq!(heard.fleet.regions()[1].staying(), 2);
+    heard.say(0, &[leaves]);
+    assert_eq!(heard.known().len(), 2);
+    assert_eq!(heard.fleet.regions()[1].staying(), 1);
+}
+
+#[test]
 fn what_a_silent_stream_told_of_is_forgotten_after_three_seconds() {
     let mut heard = Heard::new();
     heard.say(0, &[record(id("b", 1), 1), record(id("b", 2), 1)]);
