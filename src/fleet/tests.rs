@@ -582,6 +582,28 @@ fn only_paths_that_were_answered_quickly_are_probed_and_each_once_at_a_time() {
 }
 
 #[test]
+fn a_region_that_lacks_what_no_region_has_is_no_worse_by_its_probes() {
+    for (elsewhere, errors) in [(false, 0), (true, 1_000_000)] {
+        let mut heard = Heard::new();
+        let to_b = heard.connections[0];
+        let own = Own {
+            reaches_primary: elsewhere,
+            ..Own::default()
+        };
+        for _ in 0..12 {
+            heard.now += TICK;
+            let mut out = Vec::new();
+            let opinion = Opinion::default();
+            heard.fleet.tick(&own, &opinion, heard.now, &mut out);
+            let answer = (Outcome::NoPrimary, Duration::ZERO);
+            heard.fleet.probed(to_b, None, answer, heard.now);
+        }
+        let seen = heard.fleet.regions()[1].seen();
+        assert_eq!(seen.errors, Some(errors));
+    }
+}
+
+#[test]
 fn a_gateway_whose_own_region_has_left_asks_itself() {
     let mut heard = Heard::new();
     let left = Opinion {
