@@ -118,7 +118,7 @@ impl FleetView {
 }
 
 /// Rounds up: what still lasts is not shown as ended.
-fn whole_seconds(time: Duration) -> u64 {
+pub(super) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
