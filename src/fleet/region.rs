@@ -69,6 +69,12 @@ impl FleetRegion {
         self.gateways.iter()
     }
 
+    /// Returns how many gateways are known there that do not leave, without this one.
+    pub fn staying(&self) -> usize {
+        let leaves = |it: &&Record| it.conditions.has(GatewayConditions::LEAVING);
+        self.gateways.records().filter(|it| !leaves(it)).count()
+    }
+
     /// Returns the connections that a request can be sent over; what leads to a gateway that leaves
     /// comes last.
     pub fn tunnels(&self) -> impl Iterator<Item = ConnectionId> {

@@ -271,6 +271,18 @@ fn a_gateway_is_gone_when_no_stream_tells_of_it_any_more() {
 }
 
 #[test]
+fn a_gateway_that_leaves_is_not_counted_with_those_that_stay() {
+    let mut heard = Heard::new();
+    let mut leaves = record(id("b", 1), 2);
+    leaves.conditions |= 2;
+    heard.say(0, &[record(id("b", 1), 1), record(id("b", 2), 1)]);
+    assert_eq!(heard.fleet.regions()[1].staying(), 2);
+    heard.say(0, &[leaves]);
+    assert_eq!(heard.known().len(), 2);
+    assert_eq!(heard.fleet.regions()[1].staying(), 1);
+}
+
+#[test]
 fn what_a_silent_stream_told_of_is_forgotten_after_three_seconds() {
     let mut heard = Heard::new();
     heard.say(0, &[record(id("b", 1), 1), record(id("b", 2), 1)]);
@@ -566,6 +578,28 @@ fn only_paths_that_were_answered_quickly_are_probed_and_each_once_at_a_time() {
             let answer = (Outcome::Served, ms(quick));
             heard.fleet.probed(to_b, path.as_deref(), answer, heard.now);
         }
+    }
+}
+
+#[test]
+fn a_region_that_lacks_what_no_region_has_is_no_worse_by_its_probes() {
+    for (elsewhere, errors) in [(false, 0), (true, 1_000_000)] {
+        let mut heard = Heard::new();
+        let to_b = heard.connections[0];
+        let own = Own {
+            reaches_primary: elsewhere,
+            ..Own::default()
+        };
+        for _ in 0..12 {
+            heard.now += TICK;
+            let mut out = Vec::new();
+            let opinion = Opinion::default();
+            heard.fleet.tick(&own, &opinion, heard.now, &mut out);
+            let answer = (Outcome::NoPrimary, Duration::ZERO);
+            heard.fleet.probed(to_b, None, answer, heard.now);
+        }
+        let seen = heard.fleet.regions()[1].seen();
+        assert_eq!(seen.errors, Some(errors));
     }
 }
 

@@ -64,6 +64,9 @@ impl Watcher {
         now: Duration,
     ) -> Option<Vec<u8>> {
         let mine = own.made()?;
+        if !self.updates.has(LEFT_FOR_URGENT, now) {
+            return None;
+        }
         let all = self
             .all_sent
             .is_none_or(|sent| now.saturating_sub(sent) >= ALL_EVERY);
@@ -71,7 +74,7 @@ impl Watcher {
         let told = siblings.into_iter().flat_map(Gateways::iter);
         let told = told.map(|(id, gateway)| (id, &gateway.record));
         let mut due: Vec<_> = std::iter::once((own.id, mine)).chain(told).collect();
-        let gone = self.gone(&due);
+        let gone = self.gone(own.id, siblings);
         let urgent = !gone.is_empty() || due.iter().any(|(id, it)| self.is_urgent(*id, it));
         let least = if urgent {
             LEFT_FOR_URGENT
@@ -115,10 +118,10 @@ impl Watcher {
         bytes
     }
 
-    fn gone(&self, told: &[(GatewayId, &Record)]) -> Vec<u64> {
-        let ids = self.sent.keys();
-        let is_told = |id: &GatewayId| told.iter().any(|(told, _)| told == id);
-        ids.filter(|id| !is_told(id)).map(|id| id.0).collect()
+    fn gone(&self, own: GatewayId, siblings: Option<&Gateways>) -> Vec<u64> {
+        let is_told = |id: GatewayId| id == own || siblings.is_some_and(|it| it.has(id));
+        let ids = self.sent.keys().filter(|id| !is_told(**id));
+        ids.map(|id| id.0).collect()
     }
 
     /// Its own record is sent whenever it was made anew, another when it says something new.
@@ -196,5 +199,30 @@ mod tests {
         assert_eq!(last.len(), 64);
         let oldest = last.values().min().unwrap();
         assert!(*oldest > 600 - 4 * 20, "not since step {oldest}");
+    }
+    #[test]
+    fn a_sibling_that_is_no_longer_known_is_told_as_gone() {
+        let mut own = Voice::new(GatewayId(1));
+        let (mut siblings, mut clock) = (Gateways::default(), Clock::default());
+        let mut watcher = Watcher::new(false);
+        let sent = wire::Record {
+            gateway: 2,
+            sequence: 1,
+            quantities: vec![0; 12],
+            ..wire::Record::default()
+        };
+        let (id, record) = Record::parse(&sent).unwrap();
+        siblings.admit(id, record, &clock).unwrap();
+        let mut told = |siblings: &Gateways, second| {
+            clock.advance(Duration::from_secs(second));
+            own.update(&Own::default(), false, &clock);
+            let update = watcher.update(&own, siblings, clock.raw).unwrap();
+            let update = wire::Update::parse(&update).unwrap();
+            (update.records.len(), update.gone)
+        };
+        assert_eq!(told(&siblings, 1), (2, vec![]));
+        siblings.remove(id);
+        assert_eq!(told(&siblings, 2), (1, vec![2]));
+        assert_eq!(told(&siblings, 3), (1, vec![]));
     }
 }

@@ -277,7 +277,7 @@ impl Gateway {
             drain: self.drain.clone(),
             delay: self.settings.server.drain_delay,
         };
-        let health = health::public_routes(self.health.clone());
+        let health = health::peer_routes(self.health.clone());
         let (region, services) = (&self.settings.region, services.clone());
         let parts = (parts, handed);
         let fleet = Membership::begin(config, region, parts, services, health, drain)?;

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, string::Ia5String,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType, string::Ia5String,
 };
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::parse_x509_certificate;
 
-use super::identity::REGION_URI;
-use crate::http::pem_certificates;
+use super::identity::{REGION_URI, is_authority};
+use crate::http::{KEY_KINDS, check_chain, pem_certificates, pem_private_key};
 use tidegate_model::RegionId;
 
 const CA_CERTIFICATE: &str = "ca.crt";
@@ -43,6 +44,9 @@ pub enum CertificatesError {
     /// What signs would not be what the CA's certificate speaks of, so that no peer would trust it.
     #[error("{0:?} is not the key of the certificate beside it, \"ca.crt\"")]
     OtherKey(PathBuf),
+    /// A file of the CA holds something else.
+    #[error("{0:?}: {1}")]
+    Content(PathBuf, String),
     /// The CA cannot be used, or something cannot be signed.
     #[error("{0:?}: {1}")]
     Certificate(PathBuf, #[source] rcgen::Error),
@@ -72,22 +76,21 @@ pub fn write_certificates(plan: &CertificatesPlan<'_>) -> Result<Vec<PathBuf>, C
         Some(directory) => read_authority(directory)?,
         None => {
             let made = authority(lifetime);
-            made.map_err(|error| CertificatesError::Certificate(CA_CERTIFICATE.into(), error))?
+            let (ca, key) =
+                made.map_err(|error| CertificatesError::Certificate(CA_CERTIFICATE.into(), error))?;
+            files.push((CA_CERTIFICATE.to_owned(), ca.pem(), CERTIFICATE_MODE));
+            files.push((CA_KEY.to_owned(), key.serialize_pem(), KEY_MODE));
+            (ca.der().clone(), key)
         }
     };
-    let key = ca_key.serialize_pem();
     let refused = |name: &str| {
         let file = plan.directory.join(name);
         |error| CertificatesError::Certificate(file, error)
     };
-    let issuer = Issuer::from_ca_cert_pem(&ca, ca_key).map_err(|error| {
+    let issuer = Issuer::from_ca_cert_der(&ca, ca_key).map_err(|error| {
         let directory = plan.authority.unwrap_or(plan.directory);
         CertificatesError::Certificate(directory.join(CA_CERTIFICATE), error)
     })?;
-    if plan.authority.is_none() {
-        files.push((CA_CERTIFICATE.to_owned(), ca, CERTIFICATE_MODE));
-        files.push((CA_KEY.to_owned(), key, KEY_MODE));
-    }
     for region in plan.regions {
         let made = KeyPair::generate().and_then(|key| {
             let certificate = leaf(region, lifetime)?.signed_by(&key, &issuer)?;
@@ -123,31 +126,52 @@ fn write_new(file: &Path, text: &str, mode: u32) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-fn read_authority(directory: &Path) -> Result<(String, KeyPair), CertificatesError> {
+fn read_authority(
+    directory: &Path,
+) -> Result<(CertificateDer<'static>, KeyPair), CertificatesError> {
     let read = |name: &str| {
         let file = directory.join(name);
-        let text = fs::read_to_string(&file);
-        text.map_err(|error| CertificatesError::File(file, error))
+        let content = fs::read(&file);
+        content.map_err(|error| CertificatesError::File(file, error))
     };
-    let key = KeyPair::from_pem(&read(CA_KEY)?);
-    let key = key.map_err(|error| CertificatesError::Certificate(directory.join(CA_KEY), error))?;
-    let certificate = read(CA_CERTIFICATE)?;
+    let key = signing_key(&read(CA_KEY)?);
+    let key = key.map_err(|why| CertificatesError::Content(directory.join(CA_KEY), why))?;
+    let content = |why| CertificatesError::Content(directory.join(CA_CERTIFICATE), why);
+    let certificate = ca_certificate(&read(CA_CERTIFICATE)?).map_err(content)?;
     match is_key_of(&key, &certificate) {
-        Some(false) => Err(CertificatesError::OtherKey(directory.join(CA_KEY))),
-        // What cannot be read is refused with its reason.
-        Some(true) | None => Ok((certificate, key)),
+        true => Ok((certificate, key)),
+        false => Err(CertificatesError::OtherKey(directory.join(CA_KEY))),
     }
 }
 
-/// Returns whether a key is that of a certificate, if this can be read.
-fn is_key_of(key: &KeyPair, certificate: &str) -> Option<bool> {
-    let certificates = pem_certificates(certificate.as_bytes()).ok()?;
-    let (_, certificate) = parse_x509_certificate(certificates.first()?).ok()?;
-    let public = &certificate.public_key().subject_public_key.data;
-    Some(**public == *key.public_key_raw())
+/// Returns the key of a CA, which can be signed with in PKCS#8 alone.
+fn signing_key(text: &[u8]) -> Result<KeyPair, String> {
+    let key = pem_private_key(text)?;
+    if !matches!(key, PrivateKeyDer::Pkcs8(_)) {
+        let rewrite = "write it anew with `openssl pkcs8 -topk8 -nocrypt`";
+        return Err(format!("the key must be in PKCS#8: {rewrite}"));
+    }
+    KeyPair::try_from(&key).map_err(|_error| format!("the key must be {KEY_KINDS}"))
 }
 
-fn authority(lifetime: Duration) -> Result<(String, KeyPair), rcgen::Error> {
+/// Returns the first certificate of a file, which must be a CA's.
+fn ca_certificate(text: &[u8]) -> Result<CertificateDer<'static>, String> {
+    let certificate = pem_certificates(text)?.swap_remove(0);
+    check_chain(std::slice::from_ref(&certificate))?;
+    match is_authority(&certificate) {
+        true => Ok(certificate),
+        false => Err("its certificate 1 is not a CA's".to_owned()),
+    }
+}
+
+fn is_key_of(key: &KeyPair, certificate: &CertificateDer<'_>) -> bool {
+    parse_x509_certificate(certificate).is_ok_and(|(_, certificate)| {
+        let public = &certificate.public_key().subject_public_key.data;
+        **public == *key.public_key_raw()
+    })
+}
+
+fn authority(lifetime: Duration) -> Result<(Certificate, KeyPair), rcgen::Error> {
     let mut params = valid_for(lifetime);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -155,7 +179,7 @@ fn authority(lifetime: Duration) -> Result<(String, KeyPair), rcgen::Error> {
     name.push(DnType::CommonName, "Tidegate fleet");
     let key = KeyPair::generate()?;
     let certificate = params.self_signed(&key)?;
-    Ok((certificate.pem(), key))
+    Ok((certificate, key))
 }
 
 fn leaf(region: &RegionId, lifetime: Duration) -> Result<CertificateParams, rcgen::Error> {
@@ -183,8 +207,6 @@ fn valid_for(lifetime: Duration) -> CertificateParams {
 
 #[cfg(test)]
 pub(super) mod testing {
-    use rustls::pki_types::CertificateDer;
-
     use super::*;
 
     /// A leaf certificate to be made wrong.
@@ -194,6 +216,15 @@ pub(super) mod testing {
         pub(crate) for_servers: bool,
         pub(crate) for_clients: bool,
         pub(crate) is_ca: bool,
+    }
+
+    /// Returns a certificate of eu-west-1 as a CA has signed it.
+    pub(crate) fn signed_leaf() -> CertificateDer<'static> {
+        let (ca, ca_key) = authority(DAY).unwrap();
+        let issuer = Issuer::from_ca_cert_der(ca.der(), ca_key).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let params = super::leaf(&"eu-west-1".parse().unwrap(), DAY).unwrap();
+        params.signed_by(&key, &issuer).unwrap().der().clone()
     }
 
     /// Returns the certificate of eu-west-1, edited and signed by itself.
@@ -262,5 +293,65 @@ mod tests {
         assert!(!out.exists());
         let signed = write_certificates(&plan(&regions, &out, Some(other.as_path())));
         assert_eq!(signed.unwrap().len(), 2);
+    }
+
+    /// What is said of a CA in whose place something else is.
+    fn refused(edit: impl FnOnce(&Path)) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let [own, out] = ["own", "out"].map(|it| folder.path().join(it));
+        let regions = ["eu-west-1".parse::<RegionId>().unwrap()];
+        write_certificates(&plan(&regions, &own, None)).unwrap();
+        edit(&own);
+        let refused = write_certificates(&plan(&regions, &out, Some(own.as_path())));
+        assert!(!out.exists());
+        refused.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_certificate_that_is_no_cas_signs_nothing() {
+        let refused = refused(|own| {
+            for (leaf, ca) in [("eu-west-1.crt", CA_CERTIFICATE), ("eu-west-1.key", CA_KEY)] {
+                fs::copy(own.join(leaf), own.join(ca)).unwrap();
+            }
+        });
+        assert!(
+            refused.ends_with("own/ca.crt\": its certificate 1 is not a CA's"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_ca_that_cannot_be_read_says_what_is_wrong_with_it() {
+        let section = |name| format!("-----BEGIN {name}-----\nAAAA\n-----END {name}-----\n");
+        let pkcs8 = "the key must be in PKCS#8: write it anew with `openssl pkcs8 -topk8 -nocrypt`";
+        for (file, text, expected) in [
+            (CA_KEY, section("EC PRIVATE KEY"), pkcs8),
+            (CA_KEY, section("RSA PRIVATE KEY"), pkcs8),
+            (
+                CA_KEY,
+                section("ENCRYPTED PRIVATE KEY"),
+                "the key is encrypted: store it without a passphrase",
+            ),
+            (CA_KEY, "junk".to_owned(), "it has no PEM private key"),
+            (
+                CA_CERTIFICATE,
+                "junk".to_owned(),
+                "it has no PEM certificate",
+            ),
+            (
+                CA_CERTIFICATE,
+                section("CERTIFICATE"),
+                "its certificate 1 is not an X.509 certificate",
+            ),
+        ] {
+            let refused = refused(|own| fs::write(own.join(file), &text).unwrap());
+            let expected = format!("own/{file}\": {expected}");
+            assert!(refused.ends_with(&expected), "{refused}");
+        }
+        let kinds = refused(|own| fs::write(own.join(CA_KEY), section("PRIVATE KEY")).unwrap());
+        assert!(
+            kinds.ends_with(&format!("the key must be {KEY_KINDS}")),
+            "{kinds}"
+        );
     }
 }

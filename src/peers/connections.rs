@@ -25,6 +25,7 @@ use super::dial::Dial;
 use super::event::{Ending, Event};
 use super::grpc::{BytesCodec, CHECK, ORIGIN, client};
 use super::heard::HeardFlag;
+use super::refusal_log::RefusalLog;
 use crate::http::PROBE_PATHS;
 use crate::tunnels::{Tunnels, outcome_of};
 
@@ -45,6 +46,8 @@ pub(super) struct Connections {
     health: Router,
     /// Of regions whose gateways have closed a connection without a word.
     warnings: HashMap<RegionId, Throttle>,
+    /// Of gateways that this one refuses.
+    refusals: RefusalLog,
 }
 
 struct Connection {
@@ -71,6 +74,7 @@ impl Connections {
             events,
             health,
             warnings: HashMap::new(),
+            refusals: RefusalLog::default(),
         }
     }
 
@@ -79,7 +83,8 @@ impl Connections {
         let (id, heard) = (dial.connection, HeardFlag::default());
         let region = dial.region.clone();
         let credentials = Arc::clone(&self.credentials);
-        let task = dial.run(credentials, heard.clone(), self.events.clone());
+        let refusals = self.refusals.clone();
+        let task = dial.run(credentials, heard.clone(), self.events.clone(), refusals);
         let connection = Connection {
             task: tokio::spawn(task),
             region,

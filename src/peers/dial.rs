@@ -27,6 +27,7 @@ use super::event::{Ending, Event};
 use super::grpc::{BytesCodec, WATCH, client};
 use super::heard::{Heard, HeardFlag};
 use super::refusal::Refusal;
+use super::refusal_log::RefusalLog;
 use super::vouched::{GOODBYE_MAX, Shown, until_refused};
 use crate::tunnels::CONNECTION_WINDOW;
 
@@ -55,6 +56,7 @@ impl Dial {
         credentials: Arc<ArcSwap<Credentials>>,
         heard: HeardFlag,
         events: mpsc::Sender<Event>,
+        refusals: RefusalLog,
     ) {
         let (driven, is_connected) = match self.connect(&credentials).await {
             Ok(connected) => {
@@ -69,17 +71,22 @@ impl Dial {
             Err(_) => Ending::Lost,
         };
         if let Err(error) = driven {
-            let (region, address) = (&self.region, self.address);
-            if let Some(refusal) = Refusal::of(&*error) {
-                let reason = refusal.as_str();
-                metrics::counter!(names::FLEET_HANDSHAKES_REFUSED, "reason" => reason).increment(1);
-                tracing::warn!(%region, %address, reason, "a gateway that was dialled is refused");
-            } else {
-                tracing::debug!(%region, %address, %error, "a connection to a gateway has ended");
-            }
+            self.log(&*error, &refusals);
         }
         let closed = Event::Closed(self.connection, ending);
         let _driver_gone = events.send(closed).await;
+    }
+
+    fn log(&self, error: &(dyn Error + 'static), refusals: &RefusalLog) {
+        let (region, address) = (&self.region, self.address);
+        let Some(refusal) = Refusal::of(error) else {
+            return tracing::debug!(%region, %address, %error, "a connection to a gateway has ended");
+        };
+        let reason = refusal.as_str();
+        metrics::counter!(names::FLEET_HANDSHAKES_REFUSED, "reason" => reason).increment(1);
+        if let Some(suppressed) = refusals.pass(address.ip(), reason) {
+            tracing::warn!(%region, %address, reason, suppressed, "a gateway that was dialled is refused");
+        }
     }
 
     /// Connects, and returns what the peer has shown.

@@ -1,4 +1,4 @@
-//! Which region a certificate speaks for.
+//! Which region a certificate speaks for, and whether it is a CA's.
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -38,6 +38,20 @@ pub(super) fn not_before(leaf: &CertificateDer<'_>) -> Option<i64> {
 pub(super) fn not_after(leaf: &CertificateDer<'_>) -> Option<i64> {
     let (_, certificate) = parse_x509_certificate(leaf).ok()?;
     Some(certificate.validity().not_after.timestamp())
+}
+
+/// Returns whether a certificate is a CA's: by its basic constraints, and without them, as in version 1, if it names
+/// itself as its issuer. What cannot be read is none.
+pub(super) fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    let Ok((_, certificate)) = parse_x509_certificate(certificate) else {
+        return false;
+    };
+    let constraints = certificate.basic_constraints();
+    match constraints {
+        Ok(Some(constraints)) => constraints.value.ca,
+        Ok(None) => certificate.subject().as_raw() == certificate.issuer().as_raw(),
+        Err(_) => false,
+    }
 }
 
 fn region_uris<'a>(certificate: &'a X509Certificate<'_>) -> Vec<&'a str> {

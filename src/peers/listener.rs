@@ -29,6 +29,7 @@ use super::fleet_drain::FleetDrain;
 use super::heard::Heard;
 use super::peer_limits::PeerLimits;
 use super::refusal::Refusal;
+use super::refusal_log::RefusalLog;
 use super::served_peer::{Host, ServedPeer};
 use super::vouched::{GOODBYE_MAX, Shown, until_refused};
 use crate::endpoint::Public;
@@ -70,6 +71,7 @@ impl FleetListener {
     /// Accepts connections until the drain is over.
     pub(super) async fn run(mut self) {
         let handshakes = Arc::<Handshakes>::default();
+        let refusals = RefusalLog::default();
         let drain = self.drain.clone();
         let mut over = pin!(drain.over());
         loop {
@@ -88,7 +90,7 @@ impl FleetListener {
                 _alive: self.alive.clone(),
             };
             let (handshakes, limits) = (Arc::clone(&handshakes), self.limits.clone());
-            let expected = self.expected.clone();
+            let (expected, refusals) = (self.expected.clone(), refusals.clone());
             tokio::spawn(async move {
                 let identified = {
                     let mut handshake = handshakes.begin();
@@ -100,7 +102,7 @@ impl FleetListener {
                 match identified {
                     Ok(Ok((region, socket))) => {
                         let Some(connection) = limits.connect(&region, address.ip()) else {
-                            return tracing::warn!(%region, %address, "a peer has too many connections");
+                            return crowd_out(&region, address, &refusals);
                         };
                         let peer = ServedPeer {
                             region,
@@ -109,7 +111,7 @@ impl FleetListener {
                         };
                         serve(socket, peer, &vouching, &expected).await;
                     }
-                    Ok(Err(error)) => refuse(address, &error),
+                    Ok(Err(error)) => refuse(address, &error, &refusals),
                     Err(_elapsed) => tracing::debug!(%address, "a handshake took too long"),
                 }
             });
@@ -134,12 +136,20 @@ async fn identify(
     Ok((region, socket))
 }
 
-fn refuse(address: SocketAddr, error: &io::Error) {
+fn crowd_out(region: &RegionId, address: SocketAddr, refusals: &RefusalLog) {
+    if let Some(suppressed) = refusals.pass(address.ip(), "connections") {
+        tracing::warn!(%region, %address, suppressed, "a peer has too many connections");
+    }
+}
+
+fn refuse(address: SocketAddr, error: &io::Error, refusals: &RefusalLog) {
     match Refusal::of(error) {
         Some(refusal) => {
             let reason = refusal.as_str();
             metrics::counter!(names::FLEET_HANDSHAKES_REFUSED, "reason" => reason).increment(1);
-            tracing::warn!(%address, reason, "a peer of the fleet is refused");
+            if let Some(suppressed) = refusals.pass(address.ip(), reason) {
+                tracing::warn!(%address, reason, suppressed, "a peer of the fleet is refused");
+            }
         }
         None => tracing::debug!(%address, %error, "a handshake of the fleet has failed"),
     }

@@ -1,6 +1,7 @@
 //! The driver of the fleet: mutual TLS with the gateways of other regions, and what they tell each other.
 
 mod refusal;
+mod refusal_log;
 mod identity;
 mod certificates;
 mod trust;

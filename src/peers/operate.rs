@@ -15,7 +15,7 @@ use super::event::Event;
 use super::grpc::{BytesCodec, DRAIN, client};
 use super::membership::Membership;
 use super::order::{DrainError, DrainOrder, DrainWay};
-use super::view::FleetRegionView;
+use super::view::{FleetRegionView, whole_seconds};
 
 /// How long another region's gateway may take.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -70,12 +70,8 @@ impl Membership {
 
 /// Asks a gateway of another region to drain it.
 async fn ask(connection: SendRequest<Body>, order: &DrainOrder) -> Result<(), DrainError> {
-    let request = DrainRequest {
-        seconds: u32::try_from(order.time.as_secs()).unwrap_or(u32::MAX),
-        force: order.force,
-    };
     let mut client = client(connection);
-    let message = tonic::Request::new(Bytes::from(request.encoded()));
+    let message = tonic::Request::new(Bytes::from(request_of(order).encoded()));
     let asked = async {
         let unavailable = |error: hyper::Error| Status::unavailable(error.to_string());
         client.ready().await.map_err(unavailable)?;
@@ -86,6 +82,14 @@ async fn ask(connection: SendRequest<Body>, order: &DrainOrder) -> Result<(), Dr
     match answered {
         Ok(_) => Ok(()),
         Err(status) => Err(refused(&status, &order.region)),
+    }
+}
+
+/// Says an order in whole seconds: rather a longer drain than one that ends too soon.
+fn request_of(order: &DrainOrder) -> DrainRequest {
+    DrainRequest {
+        seconds: u32::try_from(whole_seconds(order.time)).unwrap_or(u32::MAX),
+        force: order.force,
     }
 }
 
@@ -105,6 +109,18 @@ fn refused(status: &Status, region: &RegionId) -> DrainError {
 mod tests {
     use super::*;
     use crate::http::Problem;
+
+    #[test]
+    fn another_region_is_not_drained_for_less_than_was_wanted() {
+        for (millis, seconds) in [(0, 0), (1_000, 1), (1_900, 2), (86_400_000, 86_400)] {
+            let order = DrainOrder {
+                region: "us-east-1".parse().unwrap(),
+                time: Duration::from_millis(millis),
+                force: false,
+            };
+            assert_eq!(request_of(&order).seconds, seconds, "{millis} ms");
+        }
+    }
 
     #[test]
     fn a_refusal_is_told_apart_from_a_region_that_cannot_be_reached() {

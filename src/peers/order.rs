@@ -46,7 +46,7 @@ pub enum DrainError {
     #[error("{0} does not list this gateway's region among its peers")]
     Unlisted(RegionId),
     /// It cannot be asked.
-    #[error("no gateway of {0} can be reached")]
+    #[error("no gateway of {0} can be reached; if one has refused, this gateway's log says so")]
     Unreachable(RegionId),
 }
 

@@ -85,7 +85,7 @@ pub const PEER: &[Setting] = &[
     },
     Setting {
         key: "address",
-        range: || "a host and a port".to_owned(),
+        range: || "the name or the IP address of a host, and a port".to_owned(),
         meaning: "Where its gateways are: all that the name resolves to.",
         ..Setting::UNNAMED
     },

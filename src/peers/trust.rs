@@ -15,7 +15,7 @@ use webpki::{
 };
 use x509_parser::parse_x509_crl;
 
-use super::identity::region_of;
+use super::identity::{is_authority, region_of};
 use super::refusal::Refusal;
 use tidegate_model::RegionId;
 
@@ -38,6 +38,8 @@ impl Trust {
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, String> {
         let anchor = |(at, ca): (usize, &CertificateDer<'_>)| match anchor_from_trusted_cert(ca) {
+            // Whoever has its key, a region's gateways for example, could sign for every region.
+            Ok(_) if !is_authority(ca) => Err(format!("its certificate {} is not a CA's", at + 1)),
             Ok(anchor) => Ok(anchor.to_owned()),
             Err(_) => Err(format!("its certificate {} cannot be used as a CA", at + 1)),
         };
@@ -191,6 +193,7 @@ impl ClientCertVerifier for Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers::certificates::testing::{leaf, signed_leaf};
 
     /// A list that revokes nothing, of a CA without a name; what `version` is stands first.
     fn list(version: &[u8]) -> CertificateRevocationListDer<'static> {
@@ -207,5 +210,18 @@ mod tests {
         assert!(is_version_1(&list(b"")));
         assert!(!is_version_1(&list(b"\x02\x01\x01")));
         assert!(!is_version_1(&CertificateRevocationListDer::from(vec![1])));
+    }
+
+    #[test]
+    fn a_certificate_that_is_no_cas_is_not_trusted_as_one() {
+        let trust = |ca: CertificateDer<'static>| {
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            Trust::new(&[ca], &[], provider).map(drop)
+        };
+        let refused = Err("its certificate 1 is not a CA's".to_owned());
+        assert_eq!(trust(signed_leaf()), refused);
+        assert_eq!(trust(leaf(|it| it.is_ca = true)), Ok(()));
+        // It says neither, and has signed itself.
+        assert_eq!(trust(leaf(|_| {})), Ok(()));
     }
 }

@@ -36,7 +36,7 @@ pub struct FleetRegionView {
     /// `well`, `ramping`, `left`, `draining` or `unreachable`: the worst of all judgements.
     #[schemars(extend("enum" = ["well", "ramping", "left", "draining", "unreachable"]))]
     pub state: String,
-    /// The gateways that are known there, without this one.
+    /// The gateways that are known there, without this one and those that end.
     pub gateways: usize,
     /// The tunnels that are open.
     pub tunnels: usize,
@@ -99,7 +99,7 @@ impl FleetView {
                 lag_ms: lag.map(|it| it as f64 / 1e3),
                 region: region.id().to_string(),
                 state: state.to_owned(),
-                gateways: region.gateways().count(),
+                gateways: region.staying(),
                 tunnels: region.tunnels().count(),
                 round_trip_ms: fleet.round_trip(region).map(|it| it.as_secs_f64() * 1e3),
                 rps: region.said().rate,
@@ -118,7 +118,7 @@ impl FleetView {
 }
 
 /// Rounds up: what still lasts is not shown as ended.
-fn whole_seconds(time: Duration) -> u64 {
+pub(super) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 

@@ -21,10 +21,16 @@ impl Throttle {
         }
     }
 
+    /// Returns whether an event may pass.
+    #[must_use]
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.last.is_none_or(|last| now >= last + self.interval)
+    }
+
     /// Returns how many events were suppressed since the last one that passed, if this one may
     /// pass.
     pub fn pass(&mut self, now: Instant) -> Option<u64> {
-        if self.last.is_some_and(|last| now < last + self.interval) {
+        if !self.is_open(now) {
             self.suppressed += 1;
             return None;
         }

@@ -1,7 +1,7 @@
 //! The fleet that a gateway belongs to, from flags, variables and file.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::address::Address;
@@ -84,18 +84,34 @@ pub(super) fn peers(merge: &Merge<'_>) -> Result<Vec<Peer>, ConfigError> {
 fn host_and_port(text: &str) -> Result<String, &'static str> {
     let expected = "expected a host and a port, such as gateways.us.internal:8443";
     let (host, port) = text.rsplit_once(':').ok_or(expected)?;
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
     let port: u16 = port.parse().map_err(|_unparsable| expected)?;
     let bare = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));
     let is_host = match bare {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && !host.contains([':', '/', '@', ' ']),
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => host.parse::<Ipv4Addr>().is_ok() || is_name(host),
     };
-    match !is_host || port == 0 {
-        true => Err(expected),
-        false => Ok(text.to_owned()),
+    match is_host && is_number && port > 0 {
+        true => Ok(text.to_owned()),
+        false => Err(expected),
     }
+}
+
+/// Returns whether a host is a name. One that ends in a number is none: resolvers take it for an IPv4 address in
+/// another form, such as 127.1.
+fn is_name(host: &str) -> bool {
+    let mut labels = host.strip_suffix('.').unwrap_or(host).split('.');
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let is_label = |label: &str| !label.is_empty() && label.chars().all(is_part);
+    let all_labels = labels.clone().all(is_label);
+    let last = labels.next_back().unwrap_or_default();
+    let is_hex = |digits: &str| digits.chars().all(|c| c.is_ascii_hexdigit());
+    let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));
+    let ends_in_number = last.chars().all(|c| c.is_ascii_digit()) || hex.is_some_and(is_hex);
+    let says_anything = host.chars().any(|c| c.is_ascii_alphanumeric());
+    all_labels && says_anything && !ends_in_number
 }
 
 /// Returns the host and the port in one form, however they are written. Names are not resolved.
@@ -111,7 +127,7 @@ fn normal(address: &str) -> (String, Option<u16>) {
 
 #[cfg(test)]
 mod tests {
-    use super::normal;
+    use super::{host_and_port, normal};
 
     #[test]
     fn an_address_is_the_same_however_it_is_written() {
@@ -125,6 +141,48 @@ mod tests {
         }
         for other in ["127.0.0.1:22302", "127.0.0.2:22301", "localhost:22301"] {
             assert_ne!(normal("127.0.0.1:22301"), normal(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_the_name_or_the_ip_address_of_a_host_and_a_port() {
+        for address in [
+            "gateways.us.internal:8443",
+            "gateway_1.eu-west-1.:8443",
+            "1and1.0xyz:08443",
+            "127.0.0.1:5",
+            "[::1]:5",
+        ] {
+            assert_eq!(host_and_port(address).as_deref(), Ok(address));
+        }
+        for refused in [
+            "h\n:5",
+            "h\0:5",
+            "h\u{1b}[2J:5",
+            "h :5",
+            "+h:5",
+            "h:+5",
+            "h:",
+            "h:0",
+            "h:65536",
+            ":5",
+            ".:5",
+            "-:5",
+            "a..b:5",
+            ".a:5",
+            "é:5",
+            "127.1:5",
+            "0x7f.0.0.1:5",
+            "0x7f000001:5",
+            "1:5",
+            "a.0x:5",
+            "127.0.0.1.:5",
+            "127.0.0.256:5",
+            "[::1:5",
+            "[h]:5",
+            "::1:5",
+        ] {
+            assert!(host_and_port(refused).is_err(), "{refused:?}");
         }
     }
 }

@@ -6,5 +6,5 @@
 mod report;
 mod probes;
 
-pub use probes::{HealthState, admin_routes, edge, live, public_routes, ready};
+pub use probes::{HealthState, admin_routes, edge, live, peer_routes, public_routes, ready};
 pub use report::{HealthFacts, HealthReport};

@@ -13,7 +13,7 @@ use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::gateway::health::report::{HealthFacts, HealthReport};
-use crate::http::{Drain, PROBE_PATHS};
+use crate::http::{Drain, PROBE_PATHS, TIDEGATE_UNPROCESSED, Unprocessed};
 use crate::postgres::monitor::Monitor;
 use crate::postgres::pool::Node;
 use tidegate_model::NodeStatus;
@@ -77,6 +77,14 @@ pub fn public_routes(state: HealthState) -> Router {
         .with_state(state)
 }
 
+/// Routes [`PROBE_PATHS`] for the gateways of other regions and for this one, which asks itself.
+pub fn peer_routes(state: HealthState) -> Router {
+    Router::new()
+        .route(PROBE_PATHS[0], get(edge_for_peers))
+        .route(PROBE_PATHS[1], get(live))
+        .with_state(state)
+}
+
 /// Routes `/livez` and `/readyz`.
 pub fn admin_routes(state: HealthState) -> Router {
     Router::new()
@@ -87,6 +95,22 @@ pub fn admin_routes(state: HealthState) -> Router {
 
 /// Answers whether this region should get traffic: 200 or 503, with the reasons as JSON.
 pub async fn edge(State(state): State<HealthState>) -> Response {
+    reported(&state).0
+}
+
+/// The same, and says of a region that lacks the primary alone that it does: that is a reason to leave it only while
+/// another region has one.
+async fn edge_for_peers(State(state): State<HealthState>) -> Response {
+    let (mut answer, lacks_only_primary) = reported(&state);
+    if lacks_only_primary {
+        let field = Unprocessed::NoPrimary.field();
+        answer.headers_mut().insert(&TIDEGATE_UNPROCESSED, field);
+    }
+    answer
+}
+
+/// Returns the report as an answer, and whether the primary is all that is missing.
+fn reported(state: &HealthState) -> (Response, bool) {
     let (primary, replica) = (state.primary(), state.replica());
     let report = HealthReport::new(&HealthFacts {
         region: &state.region,
@@ -101,7 +125,8 @@ pub async fn edge(State(state): State<HealthState>) -> Response {
     let body = serde_json::to_vec(&report).expect("a report has no maps and no failing parts");
     let json = HeaderValue::from_static("application/json");
     let headers = [(CACHE_CONTROL, NO_STORE), (CONTENT_TYPE, json)];
-    (status(report.is_healthy()), headers, body).into_response()
+    let answer = (status(report.is_healthy()), headers, body).into_response();
+    (answer, report.lacks_only_primary())
 }
 
 /// Answers that the process serves, and nothing else.

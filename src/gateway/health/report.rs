@@ -97,6 +97,11 @@ impl<'a> HealthReport<'a> {
     pub fn is_healthy(&self) -> bool {
         self.checks.all_ok()
     }
+
+    /// Returns whether it lacks a primary alone. How far its replica is behind one is not known then.
+    pub fn lacks_only_primary(&self) -> bool {
+        !self.checks.primary.ok && self.checks.others_ok()
+    }
 }
 
 impl Checks {
@@ -128,9 +133,12 @@ impl Checks {
     }
 
     fn all_ok(&self) -> bool {
-        self.primary.ok
-            && self.replica.as_ref().is_none_or(|replica| replica.ok)
-            && self.lag.ok
+        self.primary.ok && self.lag.ok && self.others_ok()
+    }
+
+    /// Whether all is well but for what depends on the primary.
+    fn others_ok(&self) -> bool {
+        self.replica.as_ref().is_none_or(|replica| replica.ok)
             && self.monitor.ok
             && self.drain.is_none()
             && self.connections.is_none()
@@ -200,8 +208,8 @@ mod tests {
             scene
         }
 
-        fn report(&self) -> (bool, String) {
-            let report = HealthReport::new(&HealthFacts {
+        fn facts(&self) -> HealthFacts<'_> {
+            HealthFacts {
                 region: &self.region,
                 primary: &self.primary,
                 replica: self.replica.as_ref(),
@@ -210,8 +218,22 @@ mod tests {
                 shut_out: self.shut_out,
                 max_lag: Duration::from_secs(5),
                 suspects: None,
-            });
+            }
+        }
+
+        fn report(&self) -> (bool, String) {
+            let report = HealthReport::new(&self.facts());
             (report.is_healthy(), serde_json::to_string(&report).unwrap())
+        }
+
+        /// The same scene after the primary was lost.
+        fn without_primary(mut self) -> Self {
+            self.primary.condition = NodeCondition::Unreachable;
+            self
+        }
+
+        fn lacks_only_primary(&self) -> bool {
+            HealthReport::new(&self.facts()).lacks_only_primary()
         }
     }
 
@@ -278,6 +300,29 @@ mod tests {
             scene.primary.condition = condition;
             assert_report(&scene, condition == NodeCondition::Fresh, "0");
         }
+    }
+
+    #[test]
+    fn a_region_that_lacks_the_primary_alone_is_told_apart() {
+        assert!(!Scene::healthy().lacks_only_primary());
+        assert!(Scene::healthy().without_primary().lacks_only_primary());
+        for lag_ms in [Some(9_000), None] {
+            let scene = Scene::with_replica(NodeCondition::Disconnected, lag_ms);
+            assert!(!scene.lacks_only_primary());
+            assert!(scene.without_primary().lacks_only_primary());
+        }
+        let no_database = Scene {
+            replica: None,
+            ..Scene::healthy()
+        };
+        assert!(no_database.without_primary().lacks_only_primary());
+        let lost = Scene::with_replica(NodeCondition::Unreachable, None);
+        assert!(!lost.without_primary().lacks_only_primary());
+        let draining = Scene {
+            draining: true,
+            ..Scene::healthy()
+        };
+        assert!(!draining.without_primary().lacks_only_primary());
     }
 
     #[test]

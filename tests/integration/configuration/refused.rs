@@ -41,6 +41,8 @@ fleet.peers | [{ region = 'a', address = 'a:1' }, { region = 'b', address = 'A:0
 fleet.peers.region | 'X' | 3: fleet.peers.region = 'X': a region name is lower-case letters
 fleet.peers.address | 'http://x:80' | 3: fleet.peers.address = 'http://x:80': expected a host and a port
 fleet.peers.address | '::1:8443' | 3: fleet.peers.address = '::1:8443': expected a host and a port
+fleet.peers.address | '127.1:5' | 3: fleet.peers.address = '127.1:5': expected a host and a port
+fleet.peers.address | '+h:+5' | 3: fleet.peers.address = '+h:+5': expected a host and a port
 fleet.peers.address | 'x' | 3: fleet.peers.address = 'x': expected a host and a port
 topology | 'x' | 1: topology = 'x': expected a table
 server | 5 | 1: server = 5: expected a table

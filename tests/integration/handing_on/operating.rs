@@ -223,6 +223,7 @@ async fn check_says_what_is_wrong_with_a_file_of_the_fleet() {
     let cut_off = "its PEM is cut off: a BEGIN line has no END line";
     for (variable, text, expected) in [
         ("FLEET_CERT", half(&whole), cut_off),
+        ("FLEET_CA", whole.clone(), "its certificate 1 is not a CA's"),
         (
             "FLEET_CERT",
             certificate(),
