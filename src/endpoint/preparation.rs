@@ -125,17 +125,44 @@ async fn check_setting(
     }
 }
 
-/// The hint for a syntax error at a colon or at the text of a parameter.
+/// The hint for a syntax error at a colon, at the text of a parameter, or at a name that is written as in other tools.
 fn syntax_hint(text: &str, refusal: &DbError) -> &'static str {
     let Some(&ErrorPosition::Original(position)) = refusal.position() else {
         return "";
     };
-    // Counted in characters, from one.
-    match text.chars().nth(position.saturating_sub(1) as usize) {
-        Some(':') => "; a parameter is :path.x, :query.x, :body.x, :claims.x or :header.x",
-        Some('$') => {
+    hint_at(text, position)
+}
+
+/// The hint for a syntax error at a position, which is counted in characters, from one.
+fn hint_at(text: &str, position: u32) -> &'static str {
+    let mut rest = text.chars().skip(position.saturating_sub(1) as usize);
+    match (rest.next(), rest.next()) {
+        (Some('$'), Some('0'..='9')) => {
             "; a parameter has its own colon, so a slice that ends with one is [1 : :path.x]"
         }
+        (Some(':' | '$'), _) => {
+            "; a parameter is :path.x, :query.x, :body.x, :claims.x or :header.x"
+        }
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_that_is_written_as_in_other_tools_is_explained() {
+        for (text, position, expected) in [
+            ("select $id", 8, "a parameter is :path.x"),
+            ("select 'ä', :id", 13, "a parameter is :path.x"),
+            ("select (a)[1$1]", 13, "a parameter has its own colon"),
+            ("select $", 8, "a parameter is :path.x"),
+        ] {
+            let hint = hint_at(text, position);
+            assert!(hint.contains(expected), "{text}: {hint}");
+        }
+        assert_eq!(hint_at("select from", 8), "");
+        assert_eq!(hint_at("", 1), "");
     }
 }

@@ -259,13 +259,12 @@ impl Gateway {
             return Ok(None);
         };
         let region = Some(&self.settings.region);
-        let has_database = self.settings.primary_region.as_ref() == region
-            || self.settings.local_replica().is_some();
+        let has_first_primary = self.settings.primary_region.as_ref() == region;
         let parts = FleetParts {
             own: own_health(
                 self.health.clone(),
                 Arc::clone(&self.frontend),
-                (self.settings.pool.connections_max, has_database),
+                (self.settings.pool.connections_max, has_first_primary),
                 Arc::clone(&self.store),
             ),
             routes: Arc::clone(&self.frontend.routes),

@@ -20,6 +20,8 @@ pub(super) struct Parts {
     pub(super) plain: String,
     /// The parameters of that.
     pub(super) query: String,
+    /// The port before them, if it may be shown.
+    pub(super) port: Option<String>,
     pub(super) tls: TlsParameters,
     pub(super) warnings: Vec<UrlWarning>,
 }
@@ -141,6 +143,7 @@ pub(super) fn parse(url: &str) -> Result<Parts, ServerError> {
     Ok(Parts {
         plain,
         query,
+        port: shown_port(credentials, location),
         tls,
         warnings,
     })
@@ -154,6 +157,16 @@ pub(super) fn shown_value(query: &str, name: &str) -> Option<String> {
         return None;
     };
     Some(shown(&decoded(value)))
+}
+
+/// Returns the port before the query as it may be shown: a number after credentials. Without these, or with other
+/// characters, it may be a password whose `@` is missing.
+fn shown_port(credentials: &str, location: &str) -> Option<String> {
+    let authority = location.split('/').next()?;
+    let (host, port) = authority.rsplit_once(':')?;
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_one = !host.contains(',');
+    (credentials.ends_with('@') && is_number && is_one).then(|| shown(port))
 }
 
 /// Returns a value as it may be shown.

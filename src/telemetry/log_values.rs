@@ -5,8 +5,9 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 
 /// Where libraries write values of clients at `debug` and `trace`: the database driver each statement with its
-/// parameters, that of the S3 protocol the signature that a request lacks, or a whole form with its own.
-const WITH_VALUES: [&str; 2] = ["tokio_postgres::query", "s3s::ops"];
+/// parameters; that of the S3 protocol whole requests with their signatures, and the signature that one lacks; that of
+/// HTTP/2 a path that it refuses, with its query.
+const WITH_VALUES: [&str; 3] = ["tokio_postgres::query", "s3s", "h2::server"];
 
 /// Has a subscriber leave out such lines: values are of clients, and may be secrets.
 ///
@@ -37,6 +38,7 @@ mod tests {
             "debug,tokio_postgres=trace",
             "debug,tokio_postgres::query=debug",
             "debug,s3s=trace",
+            "debug,s3s::service=debug,h2::server=trace",
             "info,[monitor]=trace",
         ] {
             let of_test = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(given));
@@ -46,11 +48,14 @@ mod tests {
                 [
                     tracing::enabled!(target: "tokio_postgres::query", Level::DEBUG),
                     tracing::enabled!(target: "s3s::ops::signature", Level::DEBUG),
+                    tracing::enabled!(target: "s3s::service", Level::DEBUG),
+                    tracing::enabled!(target: "h2::server", Level::DEBUG),
                     tracing::enabled!(target: "tokio_postgres::connection", Level::DEBUG),
                     tracing::enabled!(target: "s3s::ops", Level::ERROR),
                 ]
             });
-            assert_eq!(is_logged, [false, false, true, true], "{given}");
+            let expected = [false, false, false, false, true, true];
+            assert_eq!(is_logged, expected, "{given}");
         }
     }
 }

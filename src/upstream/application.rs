@@ -130,6 +130,13 @@ impl Upstream {
         &self.clients[node]
     }
 
+    /// Makes a request the probe of the node that it is sent to, if that one is due and no check probes it.
+    pub(super) fn probe_by(&self, node: usize, outgoing: &Outgoing) {
+        if self.settings().check.is_none() {
+            self.balance().probe_by(node, || outgoing.kind());
+        }
+    }
+
     /// The nodes for a request, in order. Checks probe whether a failed one works again; requests
     /// do so only if there are no checks.
     pub(super) fn order(&self, outgoing: &Outgoing) -> NodeOrder {

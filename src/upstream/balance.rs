@@ -96,8 +96,7 @@ impl Balance {
     pub(super) fn order(&self, may_probe: bool, kind: impl Fn() -> Kind) -> NodeOrder {
         let now = Instant::now();
         let ranking = self.selector.ranking(now);
-        let due = ranking.probe_due().filter(|_| may_probe);
-        let due = due.filter(|&node| !self.is_left(node, &kind, now));
+        let due = self.due(&ranking, |_| may_probe, &kind, now);
         if let Some(node) = due.filter(|&node| self.selector.claim_probe(node, now)) {
             let mut nodes = Choice::from_slice(&[node]);
             nodes.extend(ranking.choose(|other| other != node));
@@ -136,9 +135,9 @@ impl Balance {
         let first_rank = ranked.iter().map(|((_, rank, _), _)| *rank).min();
         let mut nodes: Choice = ranked.iter().map(|(_, node)| *node).collect();
         let rank_of = |node: &usize| rank(*node);
-        let due = ranking.probe_due().filter(|_| may_probe);
-        let due = due.filter(|node| rank_of(node) == first_rank);
-        let due = due.filter(|&node| !self.is_left(node, &kind, now));
+        // Without a rank there is none to compare: such a node is left out.
+        let is_first = |node: usize| may_probe && rank(node).is_some() && rank(node) == first_rank;
+        let due = self.due(&ranking, is_first, &kind, now);
         let mut passed_over = None;
         if let Some(due) = due.filter(|&node| self.selector.claim_probe(node, now)) {
             nodes.retain(|node| *node != due);
@@ -166,6 +165,29 @@ impl Balance {
             passed_over,
             near,
             repeats,
+        }
+    }
+
+    /// Returns the best of the eligible nodes that are due for a probe, of those that do not fail such requests.
+    fn due(
+        &self,
+        ranking: &Ranking,
+        eligible: impl Fn(usize) -> bool,
+        kind: impl Fn() -> Kind,
+        now: Instant,
+    ) -> Option<usize> {
+        let ranked = ranking.best_first().iter();
+        let due = ranked.filter(|it| it.standing == Standing::ProbeDue);
+        due.map(|it| it.candidate)
+            .find(|&node| eligible(node) && !self.is_left(node, &kind, now))
+    }
+
+    /// Makes a request the probe of the node that it is sent to, if that one is due: otherwise the node would stay
+    /// due whatever becomes of the request. None is the probe that is of a kind that the node fails.
+    pub(super) fn probe_by(&self, node: usize, kind: impl Fn() -> Kind) {
+        let now = Instant::now();
+        if !self.is_left(node, kind, now) {
+            let _is_probe = self.selector.claim_probe(node, now);
         }
     }
 
@@ -408,6 +430,49 @@ mod tests {
         // The second pause of a breaker is over.
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(balance.order(true, || OTHER).nodes[0], 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_goes_on_to_a_node_that_is_due_is_its_probe() {
+        let balance = Balance::new(2, &SteeringSettings::default());
+        for node in [0, 1] {
+            balance.selector().lose(node, Instant::now());
+        }
+        // The first pause of a breaker is over.
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let second = || {
+            let ranking = balance.selector().ranking(Instant::now());
+            ranking.of(1).standing
+        };
+        let order = balance.order_by(true, Some, 2, || KIND);
+        assert_eq!(order.nodes.as_slice(), [0, 1]);
+        assert_eq!(second(), Standing::ProbeDue);
+        balance.probe_by(1, || KIND);
+        balance.report(1, AttemptOutcome::Failed, None);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(second(), Standing::Failed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_of_another_region_that_is_due_does_not_keep_one_of_the_first_from_its_probe() {
+        let balance = Balance::new(3, &SteeringSettings::default());
+        for node in [0, 1] {
+            balance.selector().lose(node, Instant::now());
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let rank = |node: usize| [Some(1), Some(0), Some(2)][node];
+        let order = balance.order_by(true, rank, 3, || KIND);
+        assert_eq!(order.nodes.as_slice(), [1, 2, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_the_policy_leaves_out_is_not_probed_either() {
+        let balance = Balance::new(2, &SteeringSettings::default());
+        balance.selector().lose(0, Instant::now());
+        balance.selector().drain(1, true, Instant::now());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let rank = |node: usize| [None, Some(0)][node];
+        assert!(balance.order_by(true, rank, 1, || KIND).nodes.is_empty());
     }
 
     #[test]

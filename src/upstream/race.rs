@@ -144,6 +144,10 @@ impl<'r> UpstreamRace<'r> {
     /// Sends the request to a node.
     fn ask(&mut self, node: usize, turn: Turn) {
         let (upstream, outgoing, upload) = (self.upstream, self.outgoing, self.upload);
+        // A hedge may be overtaken, and its outcome never be known.
+        if turn != Turn::Hedge {
+            upstream.probe_by(node, outgoing);
+        }
         let visit = upstream.nodes()[node].visit();
         let is_out_of_time = Arc::clone(&self.is_out_of_time);
         let span = TrySpan::begin(&upstream.nodes()[node], outgoing, self.sent, is_out_of_time);

@@ -196,6 +196,10 @@ async fn a_colon_that_postgresql_refuses_is_explained_at_start() {
             "syntax error at or near \":\"; a parameter is :path.x, :query.x, :body.x, :claims.x or :header.x",
         ),
         (
+            "select $n",
+            "syntax error at or near \"$\"; a parameter is :path.x, :query.x, :body.x, :claims.x or :header.x",
+        ),
+        (
             "select (array[1])[1:path.n]",
             "syntax error at or near \"$1\"; a parameter has its own colon, so a slice that ends with one \
              is [1 : :path.x]",

@@ -115,7 +115,12 @@ fn no_primary(nodes: &[NodeEntry]) -> Option<Concern> {
 
 /// Whether a node of an upstream gets requests.
 pub(super) fn serves(node: &UpstreamNodeEntry) -> bool {
-    !matches!(&*node.standing, "failed" | "probe-due" | "drained")
+    is_asked(&node.standing)
+}
+
+/// Whether a node with a standing gets requests.
+fn is_asked(standing: &str) -> bool {
+    !matches!(standing, "failed" | "probe-due" | "drained")
 }
 
 /// What is wrong with a node of the database.
@@ -163,12 +168,27 @@ pub(super) fn of_node(node: &NodeEntry) -> Option<Concern> {
     Some(Concern::new(Severity::Attention, what, advice))
 }
 
+/// Whether a region can take requests of another one. Policies also take one for well of whose nodes nothing is known
+/// since they failed.
+fn takes(region: &RegionEntry, topology: &Topology) -> bool {
+    let is_there = |node: &Option<String>| node.as_deref() == Some(&*region.region);
+    let answers = || {
+        let of_database = topology.nodes.iter();
+        let mut of_database = of_database.map(|it| (&it.region, &it.standing));
+        let of_upstreams = topology.upstreams.iter().flat_map(|it| &it.nodes);
+        let mut of_upstreams = of_upstreams.map(|it| (&it.region, &it.standing));
+        let answers =
+            |(at, standing): (&Option<String>, &String)| is_there(at) && is_asked(standing);
+        of_database.any(answers) || of_upstreams.any(answers)
+    };
+    matches!(&*region.state, "well" | "ramping") && (topology.fleet.is_some() || answers())
+}
+
 /// What is wrong with a region. Its requests go elsewhere only if another one can take them.
 fn of_region(region: &RegionEntry, topology: &Topology) -> Option<Concern> {
     let name = &region.region;
-    let takes = |it: &RegionEntry| matches!(&*it.state, "well" | "ramping");
     let mut others = topology.regions.iter().filter(|it| it.region != *name);
-    let follows = if others.any(takes) {
+    let follows = if others.any(|it| takes(it, topology)) {
         ": requests for it go elsewhere."
     } else {
         ", and no other region can take its requests."

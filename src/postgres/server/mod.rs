@@ -119,12 +119,13 @@ impl FromStr for Server {
         let url::Parts {
             plain,
             query,
+            port,
             tls,
             warnings,
         } = url::parse(url)?;
         let mut config: Config = plain
             .parse()
-            .map_err(|error| parse_failure(&error, &query))?;
+            .map_err(|error| parse_failure(&error, &query, port))?;
         check_one_host(&mut config)?;
         set_keepalives(&mut config);
         let unix = matches!(config.get_hosts(), [Host::Unix(_)]);
@@ -177,14 +178,16 @@ impl fmt::Debug for Server {
 }
 
 /// Keeps the message about the invalid part. `tokio_postgres` names options, not values: one of the query is
-/// added, which is none of a user, a password or a database. What is taken for a port before the query may be
-/// a password whose `@` is missing.
-fn parse_failure(error: &tokio_postgres::Error, query: &str) -> ServerError {
+/// added, which is none of a user, a password or a database, or the port before the query where that may be shown.
+fn parse_failure(error: &tokio_postgres::Error, query: &str, port: Option<String>) -> ServerError {
     let cause = std::error::Error::source(error);
     let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
     let option = cause.strip_prefix("invalid value for option `");
     let option = option.and_then(|it| it.strip_suffix('`'));
-    let value = option.and_then(|name| url::shown_value(query, name));
+    let value = option.and_then(|name| {
+        let port = port.filter(|_| name == "port");
+        url::shown_value(query, name).or(port)
+    });
     ServerError::Parameter(match value {
         Some(value) => format!("{cause}: \"{value}\""),
         None => cause,

@@ -108,6 +108,11 @@ fn a_bad_url_is_refused_with_what_is_wrong() {
         ),
         ("postgres:///db?host=/run&port=99999", "`port`: \"99999\""),
         (
+            "postgres://app:hunter2@127.0.0.1:99999/db",
+            "`port`: \"99999\"",
+        ),
+        ("postgres://app@[::1]:99999", "`port`: \"99999\""),
+        (
             "postgres://h/db?keepalives=x&keepalives=1",
             "invalid value for option `keepalives`",
         ),
@@ -131,6 +136,9 @@ fn what_may_be_a_password_is_not_shown() {
         assert!(message.contains("`port`"), "{message}");
         assert!(!message.contains("hunter2"), "{message}");
     }
+    // The password's `@` is missing.
+    let message = refusal("postgres://app:99999/db").to_string();
+    assert!(!message.contains("99999"), "{message}");
 }
 
 #[test]

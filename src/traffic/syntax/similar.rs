@@ -20,20 +20,25 @@ pub(crate) fn similar<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) 
     (distance <= few && distance < length).then_some(nearest)
 }
 
-/// Levenshtein's distance, in characters.
+/// The distance of Damerau and Levenshtein, in characters: two that are swapped are one change (optimal string alignment).
 fn distance(one: &str, other: &str) -> usize {
+    let one: Vec<char> = one.chars().collect();
     let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+    let mut before_last = vec![0; other.len() + 1];
+    let mut last: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
         for (j, b) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+            let replaced = last[j] + usize::from(a != b);
+            let mut least = replaced.min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
+                least = least.min(before_last[j - 1] + 1);
+            }
+            row.push(least);
         }
+        before_last = std::mem::replace(&mut last, row);
     }
-    row[other.len()]
+    last[other.len()]
 }
 
 /// Writes `a`, `b` or `c`, in backquotes.
@@ -49,4 +54,25 @@ pub(crate) fn one_of(words: &[&str]) -> String {
 pub(crate) fn listed(words: &[&str]) -> String {
     let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
     quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swapped_letters_are_one_change() {
+        for (one, other, expected) in [
+            ("", "", 0),
+            ("ta", "at", 1),
+            ("rmap", "ramp", 1),
+            ("becuase", "because", 1),
+            ("kitten", "sitting", 3),
+            ("abc", "", 3),
+        ] {
+            assert_eq!(distance(one, other), expected, "{one}");
+            assert_eq!(distance(other, one), expected, "{one}");
+        }
+        assert_eq!(similar("yb", ["then", "by"]), Some("by"));
+    }
 }

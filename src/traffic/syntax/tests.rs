@@ -227,6 +227,9 @@ fn a_misspelt_word_of_given_is_one_error_at_that_word() {
             "did you mean `header`?",
         ),
         ("aftr 30s a left", "aftr", "did you mean `after`?"),
+        // This duration resembles `p99`.
+        ("aftr 59s a left", "aftr", "did you mean `after`?"),
+        ("country DE, ta 52.5 13.4", "ta", "did you mean `at`?"),
         ("a lft", "lft", "did you mean `left`?"),
         ("a lft 2%", "lft", "did you mean `left`?"),
         ("a eror 2%", "eror", "did you mean `errors`?"),
@@ -264,6 +267,32 @@ fn a_misspelt_word_of_given_is_one_error_at_that_word() {
     // Of hosts and headers these are names.
     let named = "test \"t\" { given host expect, header expect = \"given\" expect a }";
     assert!(read(named).is_ok());
+}
+
+#[test]
+fn a_misspelt_word_with_which_a_clause_goes_on_is_one_error_at_that_word() {
+    for (expect, word, help) in [
+        ("nevr us-east-1", "nevr", "did you mean `never`?"),
+        ("nevre a, b", "nevre", "did you mean `never`?"),
+        ("a becuase residency", "becuase", "did you mean `because`?"),
+        ("a yb p", "yb", "did you mean `by`?"),
+        ("a thne b", "thne", "did you mean `then`?"),
+        ("else by p becaus x", "becaus", "did you mean `because`?"),
+    ] {
+        for rest in ["", " given country DE", "\ngiven country DE\n"] {
+            let text = format!("test \"t\" {{ expect {expect}{rest} }}");
+            helped(&text, &[(word, help)]);
+        }
+    }
+    for ramp in ["rmap", "rampp"] {
+        let text = format!("policy p {{ return when errors < 1% for 60s {ramp} 5m prefer a }}");
+        helped(&text, &[(ramp, "did you mean `ramp`?")]);
+    }
+    // A misspelt clause stays one.
+    helped(
+        "test \"t\" { expect a gven country DE }",
+        &[("gven", "did you mean `given`?")],
+    );
 }
 
 #[test]

@@ -191,11 +191,16 @@ pub(super) async fn plan(environment: &Environment, revision: &str) -> Result<Pl
     compiled.plan.ok_or_else(no_plan)
 }
 
-/// The text of the built-in policy, as a gateway with this configuration makes it: in the region that it names, else in
-/// that of the first peer.
+/// The text of the built-in policy, as a gateway with this configuration makes it.
 fn built_in(environment: &Environment) -> Result<String, Exit> {
     let peers = fleet_peers(environment)?;
-    let region = own_region(environment)?.or_else(|| peers.first().map(|it| it.region.clone()));
+    let region = own_region(environment)?;
+    if region.is_none() && !peers.is_empty() {
+        return Err(Exit::unusable(
+            "the built-in policy is in force, which each region makes of its own name and [fleet] peers: say by REGION, or \
+             by `region` in the configuration file, for which one",
+        ));
+    }
     let policy = region.and_then(|region| built_in_policy(&region, &peers));
     // Without peers every request is served where it enters, in a region that this configuration does not name.
     let here = || "region here\npolicy everything { prefer local }\n".to_owned();
@@ -262,5 +267,10 @@ mod tests {
         // The variable comes before the file.
         let named = text(&[("REGION", "ap-south-1")]);
         assert!(named.starts_with("region ap-south-1\n"), "{named}");
+        std::fs::write(file, format!("[fleet]\n{peers}\n")).unwrap();
+        let unnamed = built_in(&Environment::from_pairs([("TIDEGATE_CONFIG", file)]));
+        let refused = unnamed.unwrap_err();
+        assert_eq!(refused.code, 2);
+        assert!(refused.message.contains("REGION"), "{}", refused.message);
     }
 }

@@ -291,3 +291,23 @@ fn requests_go_elsewhere_only_if_another_region_can_take_them() {
         ]
     );
 }
+
+#[test]
+fn requests_go_elsewhere_only_if_a_node_there_is_known_to_answer() {
+    let mut seen = well();
+    "unreachable".clone_into(&mut seen.topology.regions[1].state);
+    "draining".clone_into(&mut seen.topology.regions[2].state);
+    // Policies take the first one for well until its node is probed.
+    "probe-due".clone_into(&mut seen.topology.nodes[0].standing);
+    let said = |seen: &Seen| {
+        let concerns = concerns(seen).into_iter();
+        let mut said = concerns.map(|it| it.what);
+        said.find(|it| it.starts_with("No node of this region"))
+    };
+    let none =
+        "No node of this region, ap-southeast-1, works, and no other region can take its requests.";
+    assert_eq!(said(&seen).as_deref(), Some(none));
+    seen.topology.fleet = Some(FleetView::default());
+    let elsewhere = "No node of this region, ap-southeast-1, works: requests for it go elsewhere.";
+    assert_eq!(said(&seen).as_deref(), Some(elsewhere));
+}

@@ -3,7 +3,7 @@
 use super::condition::condition;
 use super::wrong::Wrong;
 use super::{Input, Read, comma, has_keyword, has_symbol, keyword, list, parenthesised, symbol};
-use super::{test_block, word, words};
+use super::{refuse_misspelt, test_block, word, words};
 use crate::syntax::ast::{Body, Clause, Key, Measure, Measures, Names, Tier, Word};
 use crate::syntax::token::Token;
 
@@ -107,7 +107,10 @@ fn comeback<'s>(input: &mut Input<'_, 's>) -> Read<Body<'s>> {
     let hold = word(input, DURATION)?;
     let ramp = match has_keyword(input, "ramp") {
         true => Some(word(input, "a duration such as `5m`")?),
-        false => None,
+        false => {
+            refuse_misspelt(input, &["ramp"], "`ramp`, another clause or `}`")?;
+            None
+        }
     };
     Ok(Body::Return {
         measures,

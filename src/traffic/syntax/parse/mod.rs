@@ -17,9 +17,10 @@ pub use file::{Parsed, parse};
 use winnow::stream::Stream;
 
 use crate::syntax::ast::{Names, Word};
+use crate::syntax::similar::similar;
 use crate::syntax::token::{Kind, Token};
-use keywords::begins_line;
 pub(crate) use keywords::is_taken;
+use keywords::{beginnings, begins_line};
 use wrong::{Input, Wrong};
 
 type Read<T> = winnow::Result<T, Wrong>;
@@ -82,6 +83,23 @@ fn has_symbol(input: &mut Input<'_, '_>, text: &str) -> bool {
 /// Takes a certain word if it is next.
 fn has_keyword(input: &mut Input<'_, '_>, text: &str) -> bool {
     keyword(input, text, "").is_ok()
+}
+
+/// Refuses a word that resembles one with which the clause could go on here, and no beginning of the next one more.
+fn refuse_misspelt(
+    input: &Input<'_, '_>,
+    words: &'static [&'static str],
+    expected: &'static str,
+) -> Read<()> {
+    let is_meant = |token: &Token<'_>| {
+        let all = beginnings().chain(words.iter().copied());
+        let nearest = similar(token.text, all).filter(|_| token.kind == Kind::Word);
+        nearest.is_some_and(|it| words.contains(&it))
+    };
+    match input.first().is_some_and(is_meant) {
+        true => Err(Wrong::expected(input, expected).among(words)),
+        false => Ok(()),
+    }
 }
 
 /// Takes one or more elements with a separator between them.

@@ -1,8 +1,9 @@
 //! `given` and `expect`.
 
-use super::keywords::begins_line;
+use super::keywords::{beginnings, begins_line};
 use super::wrong::Wrong;
-use super::{Input, Read, comma, has_keyword, list, string, symbol, take, word, words};
+use super::{Input, Read, comma, has_keyword, list, refuse_misspelt};
+use super::{string, symbol, take, word, words};
 use crate::syntax::ast::{Body, Expectation, Fact, GivenClause, Outcome, Word};
 use crate::syntax::similar::similar;
 use crate::syntax::token::{Kind, Token};
@@ -27,6 +28,9 @@ const STATES: [&str; 8] = [
     "saturation",
     "lag",
 ];
+
+/// The words with which an expectation of regions goes on.
+const FOLLOWING: [&str; 3] = ["then", "by", "because"];
 
 /// What follows `given`.
 pub(super) fn given<'s>(input: &mut Input<'_, 's>) -> Read<Body<'s>> {
@@ -107,7 +111,9 @@ fn value<'s>(input: &mut Input<'_, 's>, expected: &'static str) -> Read<Word<'s>
 /// Whether the first word of a fact, and not the one after it, is the wrong one: it resembles a keyword, and no state of
 /// a region follows.
 fn is_misspelt(subject: &str, next: Option<&Token<'_>>) -> bool {
-    let resembles = |text: &str| STATES.contains(&text) || similar(text, STATES).is_some();
+    // A duration such as `59s` is none, though it resembles `p99`.
+    let is_value = |text: &str| text.starts_with(|first: char| first.is_ascii_digit());
+    let resembles = |text: &str| !is_value(text) && similar(text, STATES).is_some();
     let is_state = |token: &Token<'_>| token.kind == Kind::Word && resembles(token.text);
     !next.is_some_and(is_state) && similar(subject, SUBJECTS).is_some()
 }
@@ -125,14 +131,26 @@ fn state<'s>(input: &mut Input<'_, 's>) -> Read<Fact<'s>> {
     })
 }
 
+/// Whether the first word of an expectation is a misspelt `never`: a region follows, which no other first word allows.
+fn is_never(first: &str, next: Option<&Token<'_>>) -> bool {
+    let follows = |text: &str| similar(text, beginnings().chain(FOLLOWING)).is_some();
+    let is_region = |token: &Token<'_>| token.kind == Kind::Word && !follows(token.text);
+    next.is_some_and(is_region) && similar(first, ["never"]).is_some()
+}
+
 /// What follows `expect`.
 pub(super) fn expect<'s>(input: &mut Input<'_, 's>) -> Read<Body<'s>> {
+    const FIRST: &str = "a region, `else`, `local` or `never`";
     const REGION: &str = "a region";
-    let first = word(input, "a region, `else`, `local` or `never`")?;
+    let here = *input;
+    let first = word(input, FIRST)?;
     let outcome = match first.text {
         "never" => Outcome::Never(words(input, REGION)?),
         "else" => Outcome::Else(first),
         "local" => Outcome::Local(first),
+        text if is_never(text, input.first()) => {
+            return Err(Wrong::expected(&here, FIRST).among(&["never"]));
+        }
         _ => {
             let mut regions = vec![first];
             while has_keyword(input, "then") {
@@ -150,6 +168,16 @@ pub(super) fn expect<'s>(input: &mut Input<'_, 's>) -> Read<Body<'s>> {
         true => Some(word(input, "a reason")?),
         false => None,
     };
+    let following: &'static [&'static str] = match (never, &by, &because) {
+        (true, _, _) | (_, _, Some(_)) => &[],
+        (false, Some(_), None) => &["because"],
+        (false, None, None) => &FOLLOWING,
+    };
+    refuse_misspelt(
+        input,
+        following,
+        "`then`, `by`, `because`, another clause or `}`",
+    )?;
     Ok(Body::Expect(Expectation {
         outcome,
         by,
