@@ -80,11 +80,11 @@ impl Ranking {
         choice
     }
 
-    /// Returns a candidate for which [`Selector::claim_probe`](super::Selector::claim_probe) may
-    /// succeed.
-    pub fn probe_due(&self) -> Option<usize> {
+    /// Returns the candidates for which [`Selector::claim_probe`](super::Selector::claim_probe) may
+    /// succeed, best first.
+    pub fn probes_due(&self) -> impl Iterator<Item = usize> {
         let due = |it: &&Ranked| it.standing == Standing::ProbeDue;
-        self.best_first.iter().find(due).map(|it| it.candidate)
+        self.best_first.iter().filter(due).map(|it| it.candidate)
     }
 
     /// Returns all candidates, best first, regardless of their standing.

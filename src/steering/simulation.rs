@@ -213,7 +213,7 @@ impl Gateway {
 
     /// The work of the monitor; its samples are the probes.
     fn look(&mut self, node: usize, sight: Sight, at: u64, now: Instant) {
-        if self.ranking.probe_due() == Some(node) && self.selector.claim_probe(node, now) {
+        if self.ranking.probes_due().next() == Some(node) && self.selector.claim_probe(node, now) {
             self.probes.push((at, node));
             self.refresh(now, true);
         }

@@ -176,10 +176,8 @@ impl Balance {
         kind: impl Fn() -> Kind,
         now: Instant,
     ) -> Option<usize> {
-        let ranked = ranking.best_first().iter();
-        let due = ranked.filter(|it| it.standing == Standing::ProbeDue);
-        due.map(|it| it.candidate)
-            .find(|&node| eligible(node) && !self.is_left(node, &kind, now))
+        let mut due = ranking.probes_due();
+        due.find(|&node| eligible(node) && !self.is_left(node, &kind, now))
     }
 
     /// Makes a request the probe of the node that it is sent to, if that one is due: otherwise the node would stay

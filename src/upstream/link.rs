@@ -256,3 +256,132 @@ impl fmt::Debug for AnswerBody {
 fn ignored<'c>() -> Context<'c> {
     Context::from_waker(Waker::noop())
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::FutureExt;
+    use http::Method;
+    use http_body_util::BodyExt;
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::sync::oneshot;
+    use tokio::task::yield_now;
+    use tokio::time::{Duration, timeout};
+
+    use super::*;
+
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+    /// A connection, and the end of it that the node has.
+    async fn connected(links: &Arc<Links<Link>>) -> (Link, DuplexStream) {
+        let (own, node) = duplex(1 << 16);
+        let opened = http1::Builder::new().handshake(TokioIo::new(own)).await;
+        let (sender, connection) = opened.unwrap();
+        let driver = Box::pin(connection.with_upgrades());
+        (Link::new(sender, driver, Arc::clone(links)), node)
+    }
+
+    fn request(method: Method) -> Request<RequestBody> {
+        let mut request = Request::new(Either::Left(Empty::new()));
+        *request.method_mut() = method;
+        request
+    }
+
+    async fn read_request(node: &mut DuplexStream) {
+        let mut read = Vec::<u8>::new();
+        while !read.ends_with(b"\r\n\r\n") {
+            assert!(node.read_buf(&mut read).await.unwrap() > 0);
+        }
+    }
+
+    /// Sends a request and answers it as the node.
+    async fn answered(
+        link: Link,
+        node: &mut DuplexStream,
+        (method, answer): (Method, &str),
+    ) -> AnswerBody {
+        let answers = async {
+            read_request(node).await;
+            node.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let (answered, ()) = tokio::join!(link.exchange(request(method)), answers);
+        answered.ok().unwrap().into_body()
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_request_is_no_answer_to_it() {
+        for (method, answer) in [
+            (Method::GET, ANSWER),
+            (Method::HEAD, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"),
+            (Method::GET, "HTTP/1.1 204 No Content\r\n\r\n"),
+            (
+                Method::GET,
+                "HTTP/1.1 304 Not Modified\r\ncontent-length: 2\r\n\r\n",
+            ),
+        ] {
+            let links: Arc<Links<Link>> = Arc::default();
+            let (link, mut node) = connected(&links).await;
+            let body = answered(link, &mut node, (method, answer)).await;
+            body.collect().await.unwrap();
+            // No task drives the connection that waits, so nobody has read this.
+            node.write_all(ANSWER.as_bytes()).await.unwrap();
+            let kept = links.take().unwrap();
+            let refused = kept.exchange(request(Method::POST)).await.err().unwrap();
+            assert!(refused.unsent.is_some(), "{answer}");
+            let mut sent = Vec::new();
+            node.read_to_end(&mut sent).await.unwrap();
+            assert!(sent.is_empty(), "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_node_sends_wakes_the_task_that_waits_for_it() {
+        let links: Arc<Links<Link>> = Arc::default();
+        let (link, mut node) = connected(&links).await;
+        let (read, was_read) = oneshot::channel();
+        let reads = tokio::spawn(async move {
+            let answer = link.exchange(request(Method::GET)).await.ok().unwrap();
+            let mut body = answer.into_body();
+            let first = body.frame().await.unwrap().unwrap();
+            read.send(()).unwrap();
+            let rest = body.collect().await.unwrap();
+            (first.into_data().unwrap(), rest.to_bytes())
+        });
+        let both = async {
+            read_request(&mut node).await;
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            node.write_all(head.as_bytes()).await.unwrap();
+            yield_now().await;
+            node.write_all(b"3\r\none\r\n").await.unwrap();
+            was_read.await.unwrap();
+            yield_now().await;
+            node.write_all(b"3\r\ntwo\r\n0\r\n\r\n").await.unwrap();
+            reads.await.unwrap()
+        };
+        // The clock is paused: this ends once every task waits.
+        let both = timeout(Duration::from_secs(60), both).await;
+        let (first, rest) = both.expect("no task waits without end");
+        assert_eq!(first, "one");
+        assert_eq!(rest, "two");
+        assert!(links.take().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_with_a_request_or_an_answer_that_is_given_up() {
+        let links: Arc<Links<Link>> = Arc::default();
+        let (link, mut node) = connected(&links).await;
+        let mut exchange = Box::pin(link.exchange(request(Method::GET)));
+        assert!(exchange.as_mut().now_or_never().is_none());
+        drop(exchange);
+        let mut sent = String::new();
+        node.read_to_string(&mut sent).await.unwrap();
+        assert!(sent.starts_with("GET / HTTP/1.1\r\n"), "{sent}");
+
+        let (link, mut node) = connected(&links).await;
+        let half = ANSWER.trim_end_matches('k');
+        drop(answered(link, &mut node, (Method::GET, half)).await);
+        assert_eq!(node.read(&mut [0]).await.unwrap(), 0);
+        assert!(links.take().is_none());
+    }
+}

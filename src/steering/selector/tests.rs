@@ -40,9 +40,9 @@ fn a_lost_candidate_is_left_out_at_once_and_trusted_again_after_half_the_dwell()
     assert_eq!(chosen(&mut selector, now), [1]);
     let due = selector.ranking(now).valid_until();
     assert!(due <= now + SECOND);
-    assert_eq!(selector.ranking(due).probe_due(), Some(0));
+    assert_eq!(selector.ranking(due).probes_due().next(), Some(0));
     assert!(selector.claim_probe(0, due));
-    assert_eq!(selector.ranking(due).probe_due(), None);
+    assert_eq!(selector.ranking(due).probes_due().next(), None);
     assert!(selector.report(0, AttemptOutcome::Answered, None, due));
     assert_eq!(chosen(&mut selector, due), [1, 0], "on probation");
     let trusted = selector.ranking(due).valid_until();
@@ -73,7 +73,7 @@ fn a_candidate_that_alternates_is_left_once() {
         let now = start + Duration::from_millis(250) * u32::try_from(tick).unwrap();
         let good = (tick / 20) % 2 == 0;
         let ranking = selector.ranking(now);
-        if good && ranking.probe_due() == Some(0) {
+        if good && ranking.probes_due().next() == Some(0) {
             selector.claim_probe(0, now);
         }
         match good {
