@@ -200,6 +200,7 @@ mod tests {
         let oldest = last.values().min().unwrap();
         assert!(*oldest > 600 - 4 * 20, "not since step {oldest}");
     }
+
     #[test]
     fn a_sibling_that_is_no_longer_known_is_told_as_gone() {
         let mut own = Voice::new(GatewayId(1));

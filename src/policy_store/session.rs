@@ -202,7 +202,7 @@ impl StoreSession {
         self.row_of(those, &[&number]).await
     }
 
-    /// Returns the rollouts after one, whatever became of them; at most 1,000.
+    /// Returns the rollouts after one that are open or done, and not those that were taken back; at most 1,000.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -210,7 +210,7 @@ impl StoreSession {
         let after = i64::try_from(rollout).unwrap_or(i64::MAX);
         let sql = format!(
             "select rollout, {STARTED}, revision from tidegate.traffic_rollout \
-             where rollout > $1 order by rollout limit 1000"
+             where rollout > $1 and coalesce(outcome, 'done') = 'done' order by rollout limit 1000"
         );
         let rows = self.rows(&sql, &[&after]).await?;
         let later = |row| {

@@ -30,7 +30,11 @@ pub(super) async fn create(
     Watched::check(&request.extensions)?;
     check_configuration(&request)?;
     let name = &request.input.bucket;
-    check_name(name).map_err(|_invalid| s3_error!(InvalidBucketName))?;
+    let is_own = allowed.named(name).is_ok_and(|own| own.only.is_none());
+    if !is_own {
+        // One that is there may have a name that no new one gets.
+        check_name(name).map_err(|_invalid| s3_error!(InvalidBucketName))?;
+    }
     let id = new_id();
     let values: Values<'_> = &[
         (&id, Type::TEXT),
@@ -41,8 +45,7 @@ pub(super) async fn create(
     match made {
         Err(StorageError::Database(error)) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
             // As in the first region of S3, making one's own again changes nothing.
-            let own = allowed.named(name).ok();
-            if own.is_none_or(|own| own.only.is_some()) {
+            if !is_own {
                 return Err(s3_error!(BucketAlreadyExists));
             }
         }

@@ -1,8 +1,11 @@
 //! Commands end in a code that says what is to be done, whatever others have written.
 
-use nix::sys::signal::Signal;
+use std::cell::Cell;
 
-use super::kit::{LOCAL, Scene, TO_US};
+use nix::sys::signal::Signal;
+use tidegate::testkit::until;
+
+use super::kit::{LOCAL, Scene, TO_US, US};
 use crate::world::DEADLINE;
 
 const OPEN_AND_LEFT: &str = "insert into tidegate.traffic_rollout \
@@ -203,6 +206,41 @@ async fn a_rollout_of_what_is_in_force_is_told_of_an_open_one_and_waits_for_the_
         (&line["state"], &line["share"]),
         (&"done".into(), &1.0_f64.into())
     );
+}
+
+#[tokio::test]
+async fn an_abort_waits_for_the_gateways_that_still_have_the_rollout() {
+    let scene = Scene::start("").await;
+    scene.two_revisions().await;
+    let open = OPEN_AND_LEFT.replace("- interval '16 s'", "+ interval '1 min'");
+    scene.cluster.primary.execute(&open).await.unwrap();
+    let loaded = |it: &serde_json::Value| it["state"] == "loaded" && it["revision"] == 2;
+    scene.until_reported("both have loaded it", loaded).await;
+    scene.gateways[1].signal(Signal::SIGSTOP);
+    let is_over = Cell::new(false);
+    let abort = async {
+        let ended = scene.policy(&["abort"]).await;
+        is_over.set(true);
+        ended
+    };
+    let follow = async {
+        until("the other gateway has followed", DEADLINE, async || {
+            let status = scene.status().await;
+            let mut gateways = status["gateways"].as_array().unwrap().iter();
+            let has_followed = gateways.any(|it| it["region"] != US && it["state"] == "in-force");
+            Ok(has_followed.then_some(()))
+        })
+        .await
+        .unwrap();
+        assert!(!is_over.get(), "one gateway has it still");
+        scene.gateways[1].signal(Signal::SIGCONT);
+    };
+    let (ended, ()) = tokio::join!(abort, follow);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let status = scene.status().await;
+    for gateway in status["gateways"].as_array().unwrap() {
+        assert_eq!(gateway["state"], "in-force", "{status}");
+    }
 }
 
 /// What a terminal obeys, in all that others may have written.

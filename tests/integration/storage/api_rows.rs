@@ -176,6 +176,27 @@ async fn a_name_that_is_the_id_of_another_row_does_not_stand_in_its_place() {
     assert_eq!(api.get(&keys).await["total"], 3);
 }
 
+#[tokio::test]
+async fn a_repository_with_a_name_that_no_new_one_gets_can_be_made_again_by_its_key() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let admin = world.key("admin").await;
+    let name = "0123456789abcdef0123456789abcdef";
+    for table in ["storage_repository", "storage_name"] {
+        let sql =
+            format!("update tidegate.{table} set name = '{name}' where name = '{REPOSITORY}'");
+        world.cluster.primary.execute(&sql).await.unwrap();
+    }
+    until("it can be made again", DEADLINE, async || {
+        let made = admin.request(Method::PUT, name, "").send().await;
+        Ok((made.status() == 200).then_some(()))
+    })
+    .await
+    .unwrap();
+    let other = admin.request(Method::PUT, &name.replace('0', "f"), "");
+    let other = code(other.send().await).await;
+    assert_eq!(other, (400, "InvalidBucketName".to_owned()));
+}
+
 /// A bucket, a repository and a key that nothing can open.
 const BREAKING: [&str; 3] = [
     "update tidegate.storage_bucket set credentials = 'x' where name = 'bucket-1'",

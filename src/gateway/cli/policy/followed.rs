@@ -62,8 +62,10 @@ fn decides_by(
         GatewayState::Suspect => is_settled && report.share == 0,
         _ => false,
     };
-    // A later rollout begins where this one is in force; one that a promotion has lost is not among them.
-    says_so && report.is_about(in_force) || later.iter().any(|it| report.is_about(it))
+    // A later rollout begins where this one is in force, but not where that may be a lost one of its number. One that a
+    // promotion has lost, or that was taken back, is not among them.
+    let is_later = || !report.is_unplaced() && later.iter().any(|it| report.is_about(it));
+    says_so && report.is_about(in_force) || is_later()
 }
 
 fn not_followed(behind: &[&GatewayReport], revision: u32) -> Exit {
@@ -94,7 +96,7 @@ pub(super) fn in_words(revision: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_rollout::ArmReport;
+    use tidegate_rollout::{ArmReport, UNPLACED};
 
     use super::*;
 
@@ -167,6 +169,14 @@ mod tests {
         assert!(
             says(5, 3, GatewayState::Loaded, 0),
             "a later rollout is open"
+        );
+        let unplaced = GatewayReport {
+            refused: Some(UNPLACED.to_owned()),
+            ..report(5, 3, GatewayState::Loaded, 0)
+        };
+        assert!(
+            !decides_by(&unplaced, &in_force, &later),
+            "what is in force there may be lost"
         );
         assert!(
             !says(6, 3, GatewayState::Refused, 0),
