@@ -97,6 +97,8 @@ fn total(dump: &Path) -> u64 {
 
 fn control(argument: &[&str], pid: u32) {
     let mut control = Command::new("callgrind_control");
+    // It looks for the process where that, which has no environment, has put its pipes.
+    control.env_remove("TMPDIR");
     let output = control.args(argument).arg(pid.to_string()).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{output:?}");
