@@ -120,7 +120,6 @@ pub(super) async fn list_parts(
         checksum_crc64nvme: shown(part, "crc64nvme"),
         checksum_sha1: shown(part, "sha1"),
         checksum_sha256: shown(part, "sha256"),
-        ..Part::default()
     };
     let output = ListPartsOutput {
         bucket: Some(input.bucket),
