@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::Upstream;
-use super::link::AnswerBody;
 use super::node::Visit;
 use super::upload::OpenUpload;
 use tidegate_model::error_chain;
@@ -39,14 +38,19 @@ pub trait AnswerSource: Unpin {
     fn failed(&self, error: &DownloadError);
 }
 
+/// The first data of an answer's body, if it came with the head; an extension of the answer.
+#[derive(Clone, Debug)]
+pub(super) struct FirstFrame(pub(super) Bytes);
+
 /// The body of one answer.
-pub struct Download<S, B = AnswerBody> {
-    body: B,
+pub struct Download<S> {
+    /// What was read of the body before.
+    first: Option<Bytes>,
+    body: Incoming,
     source: S,
     /// When the wait for the source began.
     silent_since: Option<Instant>,
-    /// Absent until it has waited.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Pin<Box<Sleep>>,
     ended: bool,
 }
 
@@ -86,20 +90,23 @@ impl AnswerSource for FromNode {
     }
 }
 
-impl<S, B> Download<S, B>
-where
-    S: AnswerSource,
-    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
-{
+impl<S: AnswerSource> Download<S> {
     /// Transfers the body that a source sends.
-    pub fn new(body: B, source: S) -> Self {
+    pub fn new(body: Incoming, source: S) -> Self {
         Self {
+            first: None,
             body,
             source,
             silent_since: None,
-            timer: None,
+            timer: Box::pin(sleep(SIGN_OF_LIFE)),
             ended: false,
         }
+    }
+
+    /// Transfers first what was read of it before.
+    pub(super) fn after(self, first: Option<FirstFrame>) -> Self {
+        let first = first.map(|FirstFrame(data)| data);
+        Self { first, ..self }
     }
 
     fn fail(&mut self, error: DownloadError) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
@@ -110,12 +117,9 @@ where
 
     /// Whether the node has been silent for too long; if not, wakes the task periodically.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep(SIGN_OF_LIFE)));
         let since = *self.silent_since.get_or_insert_with(|| {
             let now = Instant::now();
-            timer.as_mut().reset(now + SIGN_OF_LIFE);
+            self.timer.as_mut().reset(now + SIGN_OF_LIFE);
             now
         });
         let end = since + self.source.idle_timeout();
@@ -123,21 +127,17 @@ where
             if Instant::now() >= end {
                 return Poll::Ready(());
             }
-            let sooner = timer.deadline().min(end);
-            if sooner < timer.deadline() {
-                timer.as_mut().reset(sooner);
+            let sooner = self.timer.deadline().min(end);
+            if sooner < self.timer.deadline() {
+                self.timer.as_mut().reset(sooner);
             }
-            ready!(timer.as_mut().poll(cx));
-            timer.as_mut().reset(Instant::now() + SIGN_OF_LIFE);
+            ready!(self.timer.as_mut().poll(cx));
+            self.timer.as_mut().reset(Instant::now() + SIGN_OF_LIFE);
         }
     }
 }
 
-impl<S, B> Body for Download<S, B>
-where
-    S: AnswerSource,
-    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
-{
+impl<S: AnswerSource> hyper::body::Body for Download<S> {
     type Data = Bytes;
     type Error = DownloadError;
 
@@ -148,6 +148,10 @@ where
         let this = &mut *self;
         if this.ended {
             return Poll::Ready(None);
+        }
+        if let Some(first) = this.first.take() {
+            this.source.heard();
+            return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         loop {
             match Pin::new(&mut this.body).poll_frame(cx) {
@@ -172,14 +176,22 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.body.is_end_stream()
+        self.ended || (self.first.is_none() && self.body.is_end_stream())
     }
 
     /// Known only for bodies that are sent: HEAD and 304 do not show the length.
     fn size_hint(&self) -> SizeHint {
-        match self.body.is_end_stream() {
-            true => SizeHint::default(),
-            false => self.body.size_hint(),
+        let rest = self.body.size_hint();
+        let Some(first) = &self.first else {
+            let is_sent = !self.body.is_end_stream();
+            return if is_sent { rest } else { SizeHint::default() };
+        };
+        let first = first.len() as u64;
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + first);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + first);
         }
+        hint
     }
 }

@@ -191,10 +191,10 @@ impl Proxy {
 /// Describes the node of an upstream that served.
 pub(super) fn served(upstream: &Upstream, answered: &Answered) -> Served {
     Served {
-        node: answered.node().shared_name(),
+        node: answered.node().name.as_str().into(),
         region: answered.node().region.clone(),
         role: NodeRole::Upstream,
-        upstream: Some(upstream.shared_name()),
+        upstream: Some(upstream.name().into()),
         reason: match answered.turn {
             Turn::First => None,
             Turn::Retry => Some(Reason::Retry),
