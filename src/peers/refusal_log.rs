@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// That an address is refused for a reason is said so often.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 
-/// Addresses and reasons that are told apart; all others share one line.
+/// Most pairs of an address and a reason with a line of their own; all others share one.
 const KINDS_MAX: usize = 1_024;
 
 /// What was logged last, shared by all connections.

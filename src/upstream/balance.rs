@@ -32,7 +32,7 @@ struct Record {
     second_tries: SecondTries,
     hedge_delay: HedgeDelay,
     last_heard: LastHeard,
-    /// When it last answered without a server error.
+    /// When it last answered without a server error, while there were some in a row.
     last_well: LastHeard,
     /// Whether there are server errors in a row, of any kind; most answers need no lock for that.
     in_row: AtomicBool,
@@ -252,8 +252,8 @@ impl Balance {
     /// Records that a request of a kind was answered without a server error.
     pub(super) fn end_row(&self, node: usize, kind: impl FnOnce() -> Kind) {
         let record = &self.records[node];
-        record.last_well.note(Instant::now());
         if record.in_row.load(Ordering::Relaxed) {
+            record.last_well.note(Instant::now());
             let kind = kind();
             self.note_errors(node, |errors| errors.end_row(kind));
         }
@@ -276,8 +276,8 @@ impl Balance {
         }
     }
 
-    /// Reports server errors to the node's breaker, which decides on all kinds of requests. If it is open it may wait
-    /// for this one, its probe: until that has ended there is no other.
+    /// Reports server errors to the node's breaker, which decides on all kinds of requests. While it is open, this
+    /// request may be its probe: no other request can probe the node until this one is reported.
     fn count(&self, node: usize, failures: Failures, now: Instant) {
         let last_well = &self.records[node].last_well;
         let since = failures.unless_well_since;
