@@ -31,6 +31,7 @@ pub use policy_file::{PolicyFile, PolicyFileError};
 pub use receipts::{ObserveSettings, Receipts};
 pub use record::RegionView;
 pub use route::{NoRegion, Reaches, RegionRoute, route_field};
+pub use seen::REGION_STATES;
 pub use settings::{GEOIP_DATABASE, TRAFFIC_POLICY};
 pub use traffic::{Entrance, RegionSummary, TrafficPolicy};
 

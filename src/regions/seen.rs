@@ -15,7 +15,7 @@ use tidegate_telemetry::{names, note_exemplar};
 const SERIES_MAX: usize = 2_000;
 
 /// The states of a region, as `/admin/regions` has them.
-const STATES: [&str; 6] = [
+pub const REGION_STATES: [&str; 6] = [
     "well",
     "ramping",
     "left",
@@ -126,7 +126,7 @@ pub(super) fn hide_state(region: &RegionId) {
 }
 
 fn set_states(region: &RegionId, is_in: impl Fn(&'static str) -> bool) {
-    for state in STATES {
+    for state in REGION_STATES {
         let labels = [("region", region.to_string()), ("state", state.to_owned())];
         let is_in = f64::from(u8::from(is_in(state)));
         metrics::gauge!(names::REGION_STATE, &labels).set(is_in);

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::http::{CacheResult, ProblemKind};
+use crate::regions::REGION_STATES;
 use tidegate_model::{Level, NodeCondition};
 use tidegate_steering::BreakerState;
 use tidegate_traffic::decide::RegionReason;
@@ -52,14 +53,7 @@ pub(super) fn standings() -> Vec<Value> {
 }
 
 pub(super) fn region_states() -> Vec<Value> {
-    words([
-        "well",
-        "ramping",
-        "left",
-        "draining",
-        "unreachable",
-        "unknown",
-    ])
+    words(REGION_STATES)
 }
 
 pub(super) fn reasons() -> Vec<Value> {
