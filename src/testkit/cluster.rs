@@ -1,6 +1,6 @@
 //! A primary and its streaming replicas, started in about two seconds and removed with the process.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -8,7 +8,8 @@ use futures_util::future::try_join_all;
 
 use super::postgres_binaries::PostgresBinaries;
 use super::postgres_server::conninfo;
-use super::postgres_server::{PostgresServer, USER, Variables};
+use super::postgres_server::{PostgresServer, Variables};
+use super::template::create_cluster;
 use super::workspace::Workspace;
 
 /// Durability is sacrificed for speed, visibility is not: with `synchronous_commit = off` a commit
@@ -30,9 +31,6 @@ wal_retrieve_retry_interval = 200ms
 hot_standby = on
 jit = off
 ";
-
-/// WAL segments of 1 MB rather than 16, because each server starts with a copy of one.
-const INITDB: &str = "--no-sync --auth=trust --encoding=UTF8 --locale=C --wal-segsize=1";
 
 /// The data directory of the primary, in the workspace.
 const PRIMARY: &str = "primary";
@@ -71,7 +69,9 @@ impl Cluster {
     ) -> Result<Self> {
         let binaries = PostgresBinaries::find_or_install()?;
         let workspace = Arc::new(Workspace::create()?);
-        let data = initialise(&workspace, &binaries)?;
+        create_cluster(&workspace, &binaries, PRIMARY)?;
+        let data = workspace.path().join(PRIMARY);
+        workspace.write(&data.join("postgresql.conf"), SETTINGS)?;
         let names: Vec<_> = (0..replicas).map(replica_name).collect();
         for name in &names {
             // A copy of a primary that has never run is equivalent to a base backup, and faster.
@@ -188,12 +188,4 @@ impl Cluster {
 
 fn replica_name(index: usize) -> String {
     format!("replica-{index}")
-}
-
-fn initialise(workspace: &Workspace, binaries: &PostgresBinaries) -> Result<PathBuf> {
-    let options = INITDB.split(' ').chain(["--username", USER, "-D", PRIMARY]);
-    workspace.run(&binaries.program("initdb"), options)?;
-    let data = workspace.path().join(PRIMARY);
-    workspace.write(&data.join("postgresql.conf"), SETTINGS)?;
-    Ok(data)
 }

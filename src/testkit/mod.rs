@@ -11,6 +11,7 @@ mod postgres_binaries;
 mod postgres_install;
 mod postgres_server;
 mod postgres_sql;
+mod template;
 mod cluster;
 mod delay_proxy;
 mod gateway_process;

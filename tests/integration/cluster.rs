@@ -28,6 +28,16 @@ async fn cluster_with_events(replicas: usize) -> Cluster {
     cluster
 }
 
+/// Although they are copies of one: a gateway tells the nodes of two clusters apart by it.
+#[tokio::test]
+async fn each_cluster_has_a_system_identifier_of_its_own() {
+    const IDENTIFIER: &str = "select system_identifier from pg_control_system()";
+    let (one, other) = tokio::try_join!(Cluster::start(1), Cluster::start(0)).unwrap();
+    let of_one = one.primary.value(IDENTIFIER).await.unwrap();
+    assert_eq!(one.replicas[0].value(IDENTIFIER).await.unwrap(), of_one);
+    assert_ne!(other.primary.value(IDENTIFIER).await.unwrap(), of_one);
+}
+
 #[tokio::test]
 async fn what_the_primary_commits_reaches_every_replica() {
     let cluster = cluster_with_events(2).await;
