@@ -24,7 +24,6 @@ use crate::gateway::own_health::own_health;
 use crate::gateway::reload::{Reloader, tell_of_policy};
 use crate::gateway::statement_check::check_on_any_node;
 use crate::gateway::storage::{Shared, begin_storage};
-use crate::gateway::unending::again_and_again;
 use crate::http::{
     CacheCounters, Compression, DecisionCounters, Drain, KeptRequests, LevelTimes, Limits,
     Listener, Observer, RequestNotes, Shedding, TlsAcceptor, raise_open_files, serve,
@@ -40,6 +39,7 @@ use crate::tunnels::{Handed, Tunnels};
 use crate::upstream::{Patience, Proxy, Pseudonym};
 use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError, quoted};
 use tidegate_steering::{Candidates, announce};
+use tidegate_telemetry::again_and_again;
 use tidegate_telemetry::trace::{Exporter, Tracer};
 
 /// Samples of a node per read of its catalogue, which costs more and changes rarely.
@@ -91,17 +91,19 @@ impl Gateway {
                 Arc::clone(&routes),
                 settings.replication.sample_interval * SAMPLES_PER_CATALOGUE,
             ));
-            tokio::spawn(steer(
-                monitor.watch(&node.id),
-                Arc::clone(&selector),
-                candidate,
-            ));
+            let (status, steered) = (monitor.watch(&node.id), Arc::clone(&selector));
+            tokio::spawn(again_and_again("samples", move || {
+                steer(status.clone(), Arc::clone(&steered), candidate)
+            }));
         }
         let candidates = Candidates {
             upstream: None,
             nodes: nodes.iter().map(|node| node.id.to_string()).collect(),
         };
-        tokio::spawn(announce(Arc::clone(&selector), candidates));
+        let announced = Arc::clone(&selector);
+        tokio::spawn(again_and_again("breakers", move || {
+            announce(Arc::clone(&announced), candidates.clone())
+        }));
         let health = health_state(&settings, &monitor, &nodes, &drain);
         let database = Arc::new(Database::new(
             &nodes,

@@ -9,7 +9,6 @@ mod own_health;
 mod reload;
 mod statement_check;
 mod storage;
-mod unending;
 
 pub mod admin;
 pub mod cli;

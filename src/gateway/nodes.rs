@@ -13,6 +13,7 @@ use crate::postgres::pool::{Loads, Node, NodeConfig, PoolBuildError, WarmStateme
 use crate::postgres::{Server, Session};
 use tidegate_model::NodeId;
 use tidegate_steering::{Selector, SharedSelector};
+use tidegate_telemetry::again_and_again;
 
 /// The assumed extra latency of a node over the one before it, until its latency is known.
 const DISTANCE: Duration = Duration::from_millis(20);
@@ -90,7 +91,10 @@ pub(super) fn open_pools(
             Arc::clone(monitor),
         )?;
         let node = Arc::new(node);
-        tokio::spawn(Arc::clone(&node).keep_warm());
+        let warmed = Arc::clone(&node);
+        tokio::spawn(again_and_again("pool", move || {
+            Arc::clone(&warmed).keep_warm()
+        }));
         Ok(node)
     };
     configs.into_iter().map(open).collect()

@@ -1,10 +1,8 @@
 //! A gateway's task: polls the store, swaps the plans, judges the arms, reports.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -28,6 +26,7 @@ use tidegate_rollout::{
     FinishedRollout, Following, Observed, Posture, RevisionRefusal, RolloutOutcome,
     RolloutPosition, SavedPolicy, StoreView, TrustedKeys,
 };
+use tidegate_telemetry::{again_and_again, survive};
 
 /// How often the store is read.
 const POLL: Duration = Duration::from_secs(1);
@@ -102,23 +101,26 @@ impl StoreFollower {
     /// Follows the store until it is aborted.
     pub async fn run(mut self) {
         show_metrics();
-        self.saved = self.state.read(&self.trust.fleet).await;
-        self.take_saved().await;
+        survive("state file", self.take_file()).await;
         let (reports, latest) = watch::channel(None);
         let mut tasks = JoinSet::new();
-        tasks.spawn(reporter::report(Arc::clone(self.nodes.monitor()), latest));
+        let monitor = Arc::clone(self.nodes.monitor());
+        tasks.spawn(again_and_again("reports", move || {
+            reporter::report(Arc::clone(&monitor), latest.clone())
+        }));
         tasks.spawn(self.state.writer());
         loop {
-            // Without a follower of the store, a rollout's share would never lapse.
-            let step = AssertUnwindSafe(self.step(&reports)).catch_unwind().await;
-            let pause = step.unwrap_or_else(|_panic| {
-                tracing::error!(
-                    "a poll of the policy store has ended with a panic: it is tried again"
-                );
-                POLL
-            });
-            sleep(pause).await;
+            // Without a follower of the store, a rollout's share would never lapse. What a poll has not come to
+            // the next one reads again.
+            let pause = survive("policy store", self.step(&reports)).await;
+            sleep(pause.unwrap_or(POLL)).await;
         }
+    }
+
+    /// Takes over what the state file says.
+    async fn take_file(&mut self) {
+        self.saved = self.state.read(&self.trust.fleet).await;
+        self.take_saved().await;
     }
 
     /// Reads the store once and does what follows from it; returns how long to wait then.
