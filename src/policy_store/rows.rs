@@ -73,6 +73,15 @@ pub struct InForceRow {
 }
 
 impl InForceRow {
+    pub(super) fn of(by: FinishedRollout, base: u32) -> Self {
+        Self {
+            rollout: by.rollout,
+            started: by.started,
+            revision: by.revision,
+            base,
+        }
+    }
+
     /// Returns what tells it from other rollouts.
     #[must_use]
     pub fn by(&self) -> FinishedRollout {
@@ -214,6 +223,19 @@ pub(super) fn listed(row: &Row) -> Result<ListedRevision, StoreError> {
     })
 }
 
+/// Reads the number of a rollout, when it began, and its revision.
+pub(super) fn finished(row: &Row) -> Result<FinishedRollout, StoreError> {
+    Ok(FinishedRollout {
+        rollout: long(row, 0)?,
+        started: long(row, 1)?,
+        revision: number(row, 2)?,
+    })
+}
+
+pub(super) fn in_force(row: &Row) -> Result<InForceRow, StoreError> {
+    Ok(InForceRow::of(finished(row)?, number(row, 3)?))
+}
+
 pub(super) fn open_row(row: &Row) -> Result<OpenRow, StoreError> {
     Ok(OpenRow {
         rollout: long(row, 0)?,
@@ -246,7 +268,7 @@ pub(super) fn number(row: &Row, column: usize) -> Result<u32, StoreError> {
     u32::try_from(number).map_err(|error| StoreError::Row(error.to_string()))
 }
 
-pub(super) fn long(row: &Row, column: usize) -> Result<u64, StoreError> {
+fn long(row: &Row, column: usize) -> Result<u64, StoreError> {
     let number: i64 = row.try_get(column)?;
     u64::try_from(number).map_err(|error| StoreError::Row(error.to_string()))
 }

@@ -9,8 +9,8 @@ use tokio_postgres::types::ToSql;
 
 use super::StoreError;
 use super::rows::{
-    InForceRow, ListedRevision, NewRevision, OpenRow, STARTED, TEXT_MAX, listed, long, number,
-    open_row, report, stored,
+    InForceRow, ListedRevision, NewRevision, OpenRow, STARTED, TEXT_MAX, finished, in_force,
+    listed, number, open_row, report, stored,
 };
 use crate::postgres::{Connection, Server, Session, connect};
 use tidegate_rollout::{FinishedRollout, GatewayReport, StoredRevision, sha256_hex};
@@ -163,15 +163,8 @@ impl StoreSession {
              where outcome = 'done' order by rollout desc limit 1"
         );
         let rows = self.rows(&sql, &[]).await?;
-        let row = |row: &Row| {
-            Ok::<_, StoreError>(InForceRow {
-                rollout: long(row, 0)?,
-                started: long(row, 1)?,
-                revision: number(row, 2)?,
-                base: number(row, 3)?,
-            })
-        };
-        Ok(rows.first().map(row).transpose()?.unwrap_or_default())
+        let in_force = rows.first().map(in_force).transpose()?;
+        Ok(in_force.unwrap_or_default())
     }
 
     /// Returns the open rollout, if there is one, or the newest.
@@ -213,14 +206,7 @@ impl StoreSession {
              where rollout > $1 and coalesce(outcome, 'done') = 'done' order by rollout limit 1000"
         );
         let rows = self.rows(&sql, &[&after]).await?;
-        let later = |row| {
-            Ok::<_, StoreError>(FinishedRollout {
-                rollout: long(row, 0)?,
-                started: long(row, 1)?,
-                revision: number(row, 2)?,
-            })
-        };
-        rows.iter().map(later).collect()
+        rows.iter().map(finished).collect()
     }
 
     async fn row_of(
