@@ -13,7 +13,7 @@ use super::rows::{
     listed, number, open_row, report, stored,
 };
 use crate::postgres::{Connection, Server, Session, connect};
-use tidegate_rollout::{FinishedRollout, GatewayReport, StoredRevision, sha256_hex};
+use tidegate_rollout::{FinishedRollout, GatewayReport, StoredRevision};
 
 /// Longest time to connect, and longest statement.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -89,12 +89,9 @@ impl StoreSession {
                 return Err(StoreError::Floor { floor, revision });
             }
             let mut stored = StoredRevision {
-                revision,
-                body: new.body.to_owned(),
-                sha256: sha256_hex(new.body.as_bytes()),
                 language: new.language,
                 floor: new.floor,
-                signature: None,
+                ..StoredRevision::unsigned(revision, new.body)
             };
             stored.signature = new.key.map(|(fleet, key)| key.sign(fleet, &stored));
             let insert = "insert into tidegate.traffic_revision \
