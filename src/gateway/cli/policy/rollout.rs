@@ -10,12 +10,12 @@ use tidegate_traffic::plan::Plan;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::arguments::RolloutCommand;
 use super::file::{print, print_either, print_json};
 use super::followed::{Followed, all_follow, in_words};
 use super::operator::operator;
 use super::store::{open, usable};
 use crate::gateway::cli::Exit;
-use crate::gateway::cli::arguments::RolloutCommand;
 use crate::policy_store::{
     InForceRow, LeadEvent, Leadership, NewRollout, OpenRow, StoreError, StoreSession, lead,
 };
