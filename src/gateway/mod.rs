@@ -4,8 +4,10 @@
 
 mod assembly;
 mod error;
+mod frontend;
 mod nodes;
 mod own_health;
+mod policy_in_force;
 mod reload;
 mod statement_check;
 mod storage;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tokio::signal::unix::Signal;
 
 use crate::endpoint::{Frontend, RouteTables, Routes};
+use crate::gateway::policy_in_force::tell_of_policy;
 use crate::gateway::statement_check::check_on_any_node;
 use crate::peers::Membership;
 use crate::policy_store::StoreStatus;
 use crate::postgres::{Server, Session};
-use crate::regions::{Entrance, PolicyFile};
+use crate::regions::Entrance;
 use tidegate_model::ConfigError;
 use tidegate_telemetry::survive;
 
@@ -21,18 +22,6 @@ pub(super) struct Reloader {
     pub(super) entrance: Entrance,
     pub(super) fleet: Option<Arc<Membership>>,
     pub(super) store: Arc<StoreStatus>,
-}
-
-/// Logs which policy is in force from now on, and its warnings.
-pub(super) fn tell_of_policy(policy: &PolicyFile) {
-    let (file, summary) = (&policy.name, &policy.summary);
-    tracing::info!(file, summary, "a traffic policy is in force");
-    if !policy.warnings.is_empty() {
-        tracing::warn!(
-            file,
-            "the traffic policy has warnings: `tidegate policy check` shows them"
-        );
-    }
 }
 
 impl Reloader {
