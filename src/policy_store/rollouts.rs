@@ -27,7 +27,7 @@ impl StoreSession {
         self.transaction(async || {
             self.lock_rollouts().await?;
             self.refuse_open().await?;
-            let in_force = self.in_force().await?.revision;
+            let in_force = self.in_force().await?.by.revision;
             let revision = new.revision;
             if revision < in_force {
                 return Err(StoreError::Below { revision, in_force });
@@ -174,7 +174,7 @@ impl StoreSession {
             let revision = to.unwrap_or(in_force.base);
             if open.is_none() || to.is_some() {
                 refuse_step(to, in_force)?;
-                self.refuse_unusable(revision, in_force.revision, check)
+                self.refuse_unusable(revision, in_force.by.revision, check)
                     .await?;
             }
             let ended = open.map(|open| open.rollout);
@@ -184,7 +184,7 @@ impl StoreSession {
                     return Ok(PolicyRollback::Ended { rollout, in_force });
                 }
             }
-            let in_force = self.put_back(revision, in_force.revision, by).await?;
+            let in_force = self.put_back(revision, in_force.by.revision, by).await?;
             Ok(PolicyRollback::Done { ended, in_force })
         })
         .await
@@ -197,8 +197,8 @@ impl StoreSession {
             values ('rollback', $1, $2, '{}', '', $3, 'done', $4, clock_timestamp())";
         let reason = format!("from revision {from}");
         let (number, below) = (int(revision), int(base));
-        let begun = self.insert(row, &[&number, &below, &by, &reason]).await?;
-        Ok(InForceRow::of(begun, base))
+        let by = self.insert(row, &[&number, &below, &by, &reason]).await?;
+        Ok(InForceRow { by, base })
     }
 
     /// Refuses what gateways would refuse, and what was never seen to work.
@@ -286,7 +286,7 @@ impl StoreSession {
 
 /// Refuses a rollback that does not go back.
 fn refuse_step(to: Option<u32>, in_force: InForceRow) -> Result<(), StoreError> {
-    let in_force = in_force.revision;
+    let in_force = in_force.by.revision;
     match to {
         Some(revision) if revision > 0 && revision >= in_force => {
             Err(StoreError::NotOlder { revision, in_force })

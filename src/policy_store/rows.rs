@@ -58,39 +58,14 @@ pub struct ListedRevision {
     pub in_force: bool,
 }
 
-/// The rollout that has put in force what is.
+/// What is in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InForceRow {
-    /// Its number; 0 before the first.
-    pub rollout: u64,
-    /// When it began, in microseconds since 1970; 0 before the first.
-    #[serde(skip)]
-    pub started: u64,
-    /// Its revision; 0 for the built-in policy.
-    pub revision: u32,
+    /// The rollout that has put it in force.
+    #[serde(flatten)]
+    pub by: FinishedRollout,
     /// What was in force before.
     pub base: u32,
-}
-
-impl InForceRow {
-    pub(super) fn of(by: FinishedRollout, base: u32) -> Self {
-        Self {
-            rollout: by.rollout,
-            started: by.started,
-            revision: by.revision,
-            base,
-        }
-    }
-
-    /// Returns what tells it from other rollouts.
-    #[must_use]
-    pub fn by(&self) -> FinishedRollout {
-        FinishedRollout {
-            rollout: self.rollout,
-            started: self.started,
-            revision: self.revision,
-        }
-    }
 }
 
 /// A rollout, open or not.
@@ -233,7 +208,10 @@ pub(super) fn finished(row: &Row) -> Result<FinishedRollout, StoreError> {
 }
 
 pub(super) fn in_force(row: &Row) -> Result<InForceRow, StoreError> {
-    Ok(InForceRow::of(finished(row)?, number(row, 3)?))
+    Ok(InForceRow {
+        by: finished(row)?,
+        base: number(row, 3)?,
+    })
 }
 
 pub(super) fn open_row(row: &Row) -> Result<OpenRow, StoreError> {

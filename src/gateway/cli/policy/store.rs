@@ -219,7 +219,7 @@ pub(super) async fn content(
     }
     let store = open(environment).await?;
     let revision = match policy {
-        "active" => match store.in_force().await?.revision {
+        "active" => match store.in_force().await?.by.revision {
             0 => return Ok((BUILT_IN.to_owned(), built_in(environment)?.into_bytes())),
             revision => revision,
         },
