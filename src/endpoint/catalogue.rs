@@ -15,7 +15,7 @@ use crate::postgres::pool::Node;
 use crate::postgres::{ConnectError, Connection};
 use crate::sql::{fingerprint, stateless};
 use tidegate_model::error_chain;
-use tidegate_telemetry::names;
+use tidegate_telemetry::{names, survive};
 
 /// Reading catalogues takes at most one part in this many of the time, as far as the longest
 /// interval allows.
@@ -37,9 +37,9 @@ pub async fn watch_catalogue(
     loop {
         let started = Instant::now();
         let look = look(&node, index, &routes, &mut connection, &mut seen);
-        match timeout(LOOK_MAX, look).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
+        match survive("catalogue", timeout(LOOK_MAX, look)).await {
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(error))) => {
                 connection = None;
                 if let LookError::Connect(error) = &error
                     && let Some(reason) = error.limit_reached()
@@ -48,10 +48,12 @@ pub async fn watch_catalogue(
                 }
                 tracing::debug!(node = %node.id, %error, "cannot read the catalogue");
             }
-            Err(_elapsed) => {
+            Some(Err(_elapsed)) => {
                 connection = None;
                 tracing::warn!(node = %node.id, "reading the catalogue takes too long");
             }
+            // What was seen last still is: without it, a change since would not end the proofs from before.
+            None => connection = None,
         }
         let pause = (SHARE_MAX * started.elapsed()).min(INTERVAL_MAX);
         let pause = timeout(pause.max(interval), node.catalogue().doubted());

@@ -3,33 +3,22 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE};
-use http::{HeaderMap, Method};
-use http_body::Body as _;
-use http_body_util::BodyExt;
-use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::here::serve_here;
 use super::reach::Reach;
-use super::{Backend, Call, Endpoint, Frontend};
+use super::trip::{Trip, is_kept};
+use super::{Call, Endpoint, Frontend};
 use crate::http::{Account, Problem, TIDEGATE_ROUTE, TRACEPARENT, Unprocessed, trace_field};
 use crate::regions::{RegionRoute, route_field};
 use crate::tunnels::{
-    Circumstances, End, HandOnError, Next, Parcel, Payload, SendError, Sent, TunnelFailure,
-    Tunnels, next,
+    Circumstances, End, HandOnError, Next, Parcel, SendError, Sent, TunnelFailure, Tunnels, next,
 };
-use crate::upstream::{Upload, UpstreamError, gateway_fields, requested_host, wants_websocket};
-use tidegate_model::{RegionId, X_CONSISTENCY_TOKEN};
+use crate::upstream::gateway_fields;
+use tidegate_model::RegionId;
 use tidegate_telemetry::trace::{ActiveSpan, SpanKind};
-
-/// The longest body that is read before a request is handed on, so that it can be sent again. Longer
-/// ones are passed on as they arrive.
-const KEPT_BYTES_MAX: u64 = 64 * 1024;
 
 /// One request, on its way from region to region.
 pub(super) struct Journey<'a> {
@@ -226,107 +215,8 @@ impl<'a> Journey<'a> {
 
     /// Prepares a request to be sent to several regions.
     pub(super) async fn begin(&self, call: Call) -> Result<Trip, Problem> {
-        let Call {
-            head,
-            body,
-            json,
-            path,
-            ..
-        } = call;
-        let reads_json = json.is_some();
-        let payload = match json {
-            Some(json) => Payload::Whole(json),
-            None => self.payload(body).await?,
-        };
         let server = &self.frontend.server;
-        // A statement never changes the protocol.
-        let may_upgrade = matches!(self.endpoint.backend, Backend::Upstream { .. });
-        let websocket = (may_upgrade && wants_websocket(&head, matches!(payload, Payload::None)))
-            .then(|| head.extensions.get::<OnUpgrade>().cloned())
-            .flatten();
-        let parcel = Parcel {
-            method: head.method.clone(),
-            query: head.uri.query().map(str::to_owned),
-            host: requested_host(&head),
-            // Made when it is first handed on: most requests are not.
-            headers: HeaderMap::new(),
-            may_be_probed: websocket.is_none()
-                && may_be_probed(&head.method, &head.headers, head.uri.query(), &payload),
-            websocket,
-            payload,
-            time: self.endpoint.backend.time(server.request_deadline),
-            started: Instant::now(),
-            budget: self.route.budget,
-            path: path.clone(),
-        };
-        Ok(Trip {
-            parcel,
-            reads_json,
-            was_here: false,
-            failed: 0,
-            needs_primary: false,
-            rest: Call {
-                head,
-                body: Body::empty(),
-                json: None,
-                path,
-                ..call
-            },
-        })
-    }
-
-    async fn payload(&self, body: Body) -> Result<Payload, Problem> {
-        let server = &self.frontend.server;
-        let hint = body.size_hint();
-        if body.is_end_stream() {
-            return Ok(Payload::None);
-        }
-        let bytes_max = server.body_bytes_max;
-        if hint.lower() > bytes_max as u64 {
-            return Err(UpstreamError::BodyTooLarge(bytes_max).into());
-        }
-        if is_kept(&body) {
-            let whole = timeout(server.body_timeout, body.collect()).await;
-            let whole = whole.map_err(|_elapsed| UpstreamError::BodyTooSlow)?;
-            let whole = whole.map_err(|_broken| UpstreamError::BodyBroken)?;
-            return Ok(Payload::Whole(whole.to_bytes()));
-        }
-        let until = Instant::now() + server.body_timeout;
-        Ok(Payload::Stream(Upload::new(body, bytes_max, until)))
-    }
-}
-
-/// A request that may be sent to several regions.
-pub(super) struct Trip {
-    pub(super) parcel: Parcel,
-    reads_json: bool,
-    /// Whether this gateway's own backend was asked.
-    pub(super) was_here: bool,
-    /// In how many regions it has failed that it may have reached.
-    failed: usize,
-    /// Whether a region has not served it for want of a primary.
-    needs_primary: bool,
-    /// All but the body.
-    rest: Call,
-}
-
-impl Trip {
-    /// Returns the request for this gateway's own backend.
-    fn call(&self) -> Call {
-        let (body, json) = match &self.parcel.payload {
-            Payload::None => (Body::empty(), self.reads_json.then(Bytes::new)),
-            Payload::Whole(bytes) if self.reads_json => (Body::empty(), Some(bytes.clone())),
-            Payload::Whole(bytes) => (Body::from(bytes.clone()), None),
-            Payload::Stream(upload) => (upload.take_back().unwrap_or_default(), None),
-        };
-        let time_left = self.parcel.time_left();
-        Call {
-            body,
-            json,
-            time: time_left.min(self.rest.time),
-            time_left: Some(time_left),
-            ..self.rest.without_body()
-        }
+        Trip::begin(call, server, &self.endpoint.backend, self.route.budget).await
     }
 }
 
@@ -369,49 +259,5 @@ fn describe(
         Ok(Sent::Answer(_)) => {}
         Ok(Sent::Failed(failure, _)) => span.fail(failure.name()),
         Err(_) => span.fail("body"),
-    }
-}
-
-/// Whether a body is read before its request is sent, so that it can be sent again.
-fn is_kept(body: &Body) -> bool {
-    let upper = body.size_hint().upper();
-    body.is_end_stream() || upper.is_some_and(|upper| upper <= KEPT_BYTES_MAX)
-}
-
-/// Whether a probe may ask for the same: nothing of it is one client's.
-fn may_be_probed(
-    method: &Method,
-    headers: &HeaderMap,
-    query: Option<&str>,
-    payload: &Payload,
-) -> bool {
-    let of_client = [AUTHORIZATION, COOKIE, X_CONSISTENCY_TOKEN.clone()];
-    *method == Method::GET
-        && query.is_none()
-        && matches!(payload, Payload::None)
-        && !of_client.iter().any(|name| headers.contains_key(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_requests_that_are_nobodys_are_asked_again_by_probes() {
-        let field = |name: &'static str| {
-            HeaderMap::from_iter([(name.parse().unwrap(), "x".parse().unwrap())])
-        };
-        let may = |headers: &HeaderMap, query| {
-            may_be_probed(&Method::GET, headers, query, &Payload::None)
-        };
-        assert!(may(&field("accept"), None));
-        assert!(!may(&HeaderMap::new(), Some("a=1")));
-        for name in ["authorization", "cookie", "x-consistency-token"] {
-            assert!(!may(&field(name), None), "{name}");
-        }
-        let none = HeaderMap::new();
-        assert!(!may_be_probed(&Method::POST, &none, None, &Payload::None));
-        let body = Payload::Whole(Bytes::from_static(b"x"));
-        assert!(!may_be_probed(&Method::GET, &none, None, &body));
     }
 }

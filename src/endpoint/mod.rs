@@ -21,6 +21,7 @@ mod reach;
 mod reached;
 mod decide;
 mod here;
+mod trip;
 mod hand_on;
 mod fetch_there;
 mod fetch;

@@ -9,41 +9,33 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::auth::Verifier;
-use crate::cache::{AnswerCache, HttpCache};
-use crate::endpoint::{
-    Backends, Frontend, LiveRoutes, Public, RouteTables, Routes, watch_catalogue,
-};
+use crate::endpoint::{Frontend, Public, RouteTables, Routes};
 use crate::gateway::admin::{Access, AdminState, Recorder, admin};
 use crate::gateway::config::Settings;
 use crate::gateway::dashboard::{self, LivePage};
 use crate::gateway::error::GatewayError;
+use crate::gateway::frontend::{frontend, token_keys};
 use crate::gateway::health::{self, HealthState};
-use crate::gateway::nodes::{open_pools, selector, session, start_monitor, warn_of_url};
+use crate::gateway::nodes::{
+    follow_nodes, open_pools, selector, session, start_monitor, warn_of_url,
+};
 use crate::gateway::own_health::own_health;
-use crate::gateway::reload::{Reloader, tell_of_policy};
+use crate::gateway::policy_in_force::put_policy_in_force;
+use crate::gateway::reload::Reloader;
 use crate::gateway::statement_check::check_on_any_node;
 use crate::gateway::storage::{Shared, begin_storage};
-use crate::gateway::unending::again_and_again;
-use crate::http::{
-    CacheCounters, Compression, DecisionCounters, Drain, KeptRequests, LevelTimes, Limits,
-    Listener, Observer, RequestNotes, Shedding, TlsAcceptor, raise_open_files, serve,
-};
+use crate::http::{Drain, Limits, Listener, RequestNotes, TlsAcceptor, raise_open_files, serve};
 use crate::peers::{FleetDrain, FleetParts, Membership};
 use crate::policy_store::{StoreFollower, StoreStatus};
-use crate::postgres::monitor::{Monitor, steer};
+use crate::postgres::monitor::Monitor;
 use crate::postgres::pool::Node;
-use crate::regions::{Entrance, Receipts, TrafficPlans};
+use crate::regions::Entrance;
 use crate::sql::{Database, DatabaseSettings};
 use crate::storage::Store;
 use crate::tunnels::{Handed, Tunnels};
-use crate::upstream::{Patience, Proxy, Pseudonym};
-use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError, quoted};
-use tidegate_steering::{Candidates, announce};
+use tidegate_model::{ConfigError, NodeId};
+use tidegate_telemetry::again_and_again;
 use tidegate_telemetry::trace::{Exporter, Tracer};
-
-/// Samples of a node per read of its catalogue, which costs more and changes rarely.
-const SAMPLES_PER_CATALOGUE: u32 = 4;
 
 /// One gateway, assembled but not yet listening.
 pub struct Gateway {
@@ -84,24 +76,7 @@ impl Gateway {
         let routes = Arc::new(ArcSwap::from_pointee(routes));
         let nodes = open_pools(&settings, &routes, &monitor)?;
         let selector = Arc::new(selector(&settings, &nodes));
-        for (candidate, node) in nodes.iter().enumerate() {
-            tokio::spawn(watch_catalogue(
-                Arc::clone(node),
-                candidate,
-                Arc::clone(&routes),
-                settings.replication.sample_interval * SAMPLES_PER_CATALOGUE,
-            ));
-            tokio::spawn(steer(
-                monitor.watch(&node.id),
-                Arc::clone(&selector),
-                candidate,
-            ));
-        }
-        let candidates = Candidates {
-            upstream: None,
-            nodes: nodes.iter().map(|node| node.id.to_string()).collect(),
-        };
-        tokio::spawn(announce(Arc::clone(&selector), candidates));
+        follow_nodes(&settings, &nodes, &monitor, &selector, &routes);
         let health = health_state(&settings, &monitor, &nodes, &drain);
         let database = Arc::new(Database::new(
             &nodes,
@@ -359,87 +334,6 @@ fn start_tracing(settings: &mut Settings) -> Result<Option<(Arc<Tracer>, Exporte
     Ok(started.transpose()?)
 }
 
-/// Puts the traffic policy in force, if there is one; returns where requests enter.
-async fn put_policy_in_force(
-    settings: &Settings,
-    routes: &Routes,
-    database: &Database,
-) -> Result<Entrance, ConfigError> {
-    let receipts = Receipts::open(&settings.observe).await;
-    let refuse = |error| {
-        let file = quoted(&settings.observe.receipts);
-        let why = format!("{file} cannot be opened: {error}");
-        ConfigError::new(&Place::Name("observe.receipts"), why)
-    };
-    let entrance = Entrance {
-        region: settings.region.clone(),
-        trusted_proxies: settings.server.trusted_proxies.clone(),
-        receipts: receipts.map_err(refuse)?.map(Arc::new),
-    };
-    let regions = &settings.routes.regions;
-    if let Some(policy) = &regions.policy {
-        tell_of_policy(policy);
-        if policy.plan.region_index(settings.region.as_str()).is_none() {
-            let region = settings.region.as_str();
-            tracing::warn!(region, "the traffic policy does not declare this region");
-        }
-    }
-    routes.put_in_force(regions, &entrance, database, &TrafficPlans::default());
-    Ok(entrance)
-}
-
-/// Puts together what stands between a request and the backends, and these.
-fn frontend(
-    settings: &Settings,
-    routes: Arc<ArcSwap<Routes>>,
-    database: Arc<Database>,
-    tokens: Arc<TokenKeys>,
-) -> Result<Frontend, GatewayError> {
-    let (region, server) = (&settings.region, &settings.server);
-    let cache = AnswerCache::new(&settings.cache).map(Arc::new);
-    let compression = Arc::new(Compression::new(&settings.compression));
-    let shedding = Arc::new(Shedding::new(server.requests_max));
-    let names = database.members.iter().map(|it| Arc::clone(&it.name));
-    let observer = Observer {
-        region: region.clone(),
-        shedding: Arc::clone(&shedding),
-        decisions: DecisionCounters::of(names),
-        cache: cache.as_ref().map(|_| CacheCounters::default()),
-        levels: LevelTimes::default(),
-        served: settings.fleet.as_ref().map(|_| Arc::default()),
-        tracer: None,
-        kept: KeptRequests::new(settings.observe.requests_kept).map(Arc::new),
-    };
-    let proxy = Proxy {
-        region: region.clone(),
-        pseudonym: Pseudonym::random(region),
-        tokens: Arc::clone(&tokens),
-        trusted_proxies: server.trusted_proxies.clone(),
-        patience: Patience {
-            body_bytes_max: server.body_bytes_max,
-            body_timeout: server.body_timeout,
-            deadline: server.request_deadline,
-            time_left: None,
-        },
-        database: Arc::clone(&database),
-    };
-    Ok(Frontend {
-        observer,
-        routes: Arc::new(LiveRoutes::new(routes)),
-        verifier: Arc::new(Verifier::new(&settings.auth)?),
-        tokens,
-        applications: cache
-            .clone()
-            .map(|cache| Arc::new(HttpCache::new(cache, Arc::clone(&compression)))),
-        compression,
-        cache,
-        shedding,
-        tunnels: None,
-        backends: Backends { database, proxy },
-        server: server.clone(),
-    })
-}
-
 /// Access control of the admin listener.
 fn access(settings: &Settings, listener: &Listener) -> Access {
     let address = listener.local_addr();
@@ -455,15 +349,4 @@ fn access(settings: &Settings, listener: &Listener) -> Access {
         is_loopback,
         hosts: settings.admin_hosts.clone(),
     }
-}
-
-fn token_keys(configured: Option<TokenKeys>) -> Result<TokenKeys, TokenKeysError> {
-    if let Some(keys) = configured {
-        return Ok(keys);
-    }
-    tracing::warn!(
-        "TOKEN_SECRET is not set: tokens signed here are unknown to other gateways, and to this \
-         one after a restart"
-    );
-    TokenKeys::random()
 }

@@ -4,12 +4,13 @@
 
 mod assembly;
 mod error;
+mod frontend;
 mod nodes;
 mod own_health;
+mod policy_in_force;
 mod reload;
 mod statement_check;
 mod storage;
-mod unending;
 
 pub mod admin;
 pub mod cli;

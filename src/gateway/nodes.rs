@@ -1,4 +1,4 @@
-//! The nodes of the database: their monitor, their pools, and their initial order.
+//! The nodes of the database: their monitor, their pools, their order, and what follows them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,16 +6,20 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use crate::endpoint::Routes;
+use crate::endpoint::{Routes, watch_catalogue};
 use crate::gateway::config::{ReplicaConfig, Settings};
-use crate::postgres::monitor::{Monitor, MonitorSettings};
+use crate::postgres::monitor::{Monitor, MonitorSettings, steer};
 use crate::postgres::pool::{Loads, Node, NodeConfig, PoolBuildError, WarmStatements};
 use crate::postgres::{Server, Session};
 use tidegate_model::NodeId;
-use tidegate_steering::{Selector, SharedSelector};
+use tidegate_steering::{Candidates, Selector, SharedSelector, announce};
+use tidegate_telemetry::again_and_again;
 
 /// The assumed extra latency of a node over the one before it, until its latency is known.
 const DISTANCE: Duration = Duration::from_millis(20);
+
+/// Samples of a node per read of its catalogue, which costs more and changes rarely.
+const SAMPLES_PER_CATALOGUE: u32 = 4;
 
 /// The application name and the statement timeout of this process's sessions.
 pub(super) fn session(settings: &Settings) -> Session {
@@ -90,7 +94,10 @@ pub(super) fn open_pools(
             Arc::clone(monitor),
         )?;
         let node = Arc::new(node);
-        tokio::spawn(Arc::clone(&node).keep_warm());
+        let warmed = Arc::clone(&node);
+        tokio::spawn(again_and_again("pool", move || {
+            Arc::clone(&warmed).keep_warm()
+        }));
         Ok(node)
     };
     configs.into_iter().map(open).collect()
@@ -106,6 +113,33 @@ pub(super) fn selector(settings: &Settings, nodes: &[Arc<Node>]) -> SharedSelect
         .collect();
     let selector = Selector::new(steering, fastrand::u64(..), &estimates, now);
     SharedSelector::new(selector, now)
+}
+
+/// Watches the catalogue of each node, and makes the order of the nodes follow their samples and known.
+pub(super) fn follow_nodes(
+    settings: &Settings,
+    nodes: &[Arc<Node>],
+    monitor: &Monitor,
+    selector: &Arc<SharedSelector>,
+    routes: &Arc<ArcSwap<Routes>>,
+) {
+    let interval = settings.replication.sample_interval * SAMPLES_PER_CATALOGUE;
+    for (candidate, node) in nodes.iter().enumerate() {
+        let (node, id, routes) = (Arc::clone(node), &node.id, Arc::clone(routes));
+        tokio::spawn(watch_catalogue(node, candidate, routes, interval));
+        let (status, steered) = (monitor.watch(id), Arc::clone(selector));
+        tokio::spawn(again_and_again("samples", move || {
+            steer(status.clone(), Arc::clone(&steered), candidate)
+        }));
+    }
+    let candidates = Candidates {
+        upstream: None,
+        nodes: nodes.iter().map(|node| node.id.to_string()).collect(),
+    };
+    let announced = Arc::clone(selector);
+    tokio::spawn(again_and_again("breakers", move || {
+        announce(Arc::clone(&announced), candidates.clone())
+    }));
 }
 
 /// Logs the parts of a server's URL that have no effect.

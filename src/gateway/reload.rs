@@ -1,18 +1,18 @@
 //! SIGHUP: policies and endpoints are read again and swapped as a whole, or not at all.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use tokio::signal::unix::Signal;
 
 use crate::endpoint::{Frontend, RouteTables, Routes};
+use crate::gateway::policy_in_force::tell_of_policy;
 use crate::gateway::statement_check::check_on_any_node;
 use crate::peers::Membership;
 use crate::policy_store::StoreStatus;
 use crate::postgres::{Server, Session};
-use crate::regions::{Entrance, PolicyFile};
+use crate::regions::Entrance;
 use tidegate_model::ConfigError;
+use tidegate_telemetry::survive;
 
 /// Swaps policies and endpoints on every SIGHUP, or keeps the old ones and logs why.
 pub(super) struct Reloader {
@@ -22,18 +22,6 @@ pub(super) struct Reloader {
     pub(super) entrance: Entrance,
     pub(super) fleet: Option<Arc<Membership>>,
     pub(super) store: Arc<StoreStatus>,
-}
-
-/// Logs which policy is in force from now on, and its warnings.
-pub(super) fn tell_of_policy(policy: &PolicyFile) {
-    let (file, summary) = (&policy.name, &policy.summary);
-    tracing::info!(file, summary, "a traffic policy is in force");
-    if !policy.warnings.is_empty() {
-        tracing::warn!(
-            file,
-            "the traffic policy has warnings: `tidegate policy check` shows them"
-        );
-    }
 }
 
 impl Reloader {
@@ -80,13 +68,13 @@ impl Reloader {
 /// Logs what came of a reload. A panic is logged like an error and ends only this reload: the next SIGHUP
 /// brings files that can be read.
 async fn attempt(reload: impl Future<Output = Result<(), ConfigError>>) -> bool {
-    match AssertUnwindSafe(reload).catch_unwind().await {
-        Ok(Ok(())) => tracing::info!("policies and endpoints were swapped"),
-        Ok(Err(error)) => {
+    match survive("reload", reload).await {
+        Some(Ok(())) => tracing::info!("policies and endpoints were swapped"),
+        Some(Err(error)) => {
             tracing::error!(%error, "kept the old policies and endpoints");
             return false;
         }
-        Err(_panic) => {
+        None => {
             let error = "a file cannot be read: that is a fault of Tidegate";
             tracing::error!(error, "kept the old policies and endpoints");
             return false;

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::GatewayError;
-use super::unending::again_and_again;
 use crate::auth::Verifier;
 use crate::http::{Drain, Limits, Listener, RequestNotes, ServerSettings, TlsAcceptor, serve};
 use crate::storage::{
     S3Front, StorageConfig, Store, ThisGateway, move_forever, probe_forever, record_forever,
     repair_forever, storage_api, sweep_forever,
 };
+use tidegate_telemetry::again_and_again;
 
 /// The longest silence of a client that sends or reads a body.
 const SILENCE_MAX: Duration = Duration::from_secs(30);

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use bytes::Bytes;
 use tidegate_fleet::{Fleet, Output, Own, WatcherId};
+use tidegate_telemetry::{PANIC_PAUSE, survive};
 use tidegate_traffic::plan::Plan;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -93,12 +94,29 @@ impl Driver {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = ticks.tick() => self.tick(),
-                Some(event) = events.recv() => self.take(event),
+            let event = tokio::select! {
+                _ = ticks.tick() => None,
+                Some(event) = events.recv() => Some(event),
+            };
+            let is_tick = event.is_none();
+            // Peers limit how many events there are.
+            if self.round(event).await.is_none() && is_tick {
+                ticks.reset_after(PANIC_PAUSE);
+            }
+        }
+    }
+
+    /// Takes in an event or time, and carries out what comes of it. What a panic leaves undone is as what is lost
+    /// on the way: peers say everything again, and what was to be dialled, pinged or probed is given up in time.
+    async fn round(&mut self, event: Option<Event>) -> Option<()> {
+        let round = async {
+            match event {
+                Some(event) => self.take(event),
+                None => self.tick(),
             }
             self.carry_out();
-        }
+        };
+        survive("fleet", round).await
     }
 
     fn now(&self) -> Duration {

@@ -15,7 +15,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tidegate_model::RegionId;
-use tidegate_telemetry::names;
+use tidegate_telemetry::{names, survive};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -75,47 +75,59 @@ impl FleetListener {
         let drain = self.drain.clone();
         let mut over = pin!(drain.over());
         loop {
-            let (socket, address) = tokio::select! {
+            let accepted = tokio::select! {
                 () = &mut over => return,
                 accepted = self.listener.accept() => accepted,
             };
-            let vouching = Arc::clone(&self.credentials);
-            let credentials = vouching.load_full();
-            let host = Host {
-                events: self.events.clone(),
-                health: self.health.clone(),
-                public: self.public.clone(),
-                idle_timeout: self.idle_timeout,
-                drain: self.drain.clone(),
-                _alive: self.alive.clone(),
-            };
-            let (handshakes, limits) = (Arc::clone(&handshakes), self.limits.clone());
-            let (expected, refusals) = (self.expected.clone(), refusals.clone());
-            tokio::spawn(async move {
-                let identified = {
-                    let mut handshake = handshakes.begin();
-                    tokio::select! {
-                        () = handshake.displaced() => return,
-                        identified = timeout(HANDSHAKE_MAX, identify(socket, &credentials, &expected)) => identified,
-                    }
-                };
-                match identified {
-                    Ok(Ok((region, socket))) => {
-                        let Some(connection) = limits.connect(&region, address.ip()) else {
-                            return crowd_out(&region, address, &refusals);
-                        };
-                        let peer = ServedPeer {
-                            region,
-                            host,
-                            connection,
-                        };
-                        serve(socket, peer, &vouching, &expected).await;
-                    }
-                    Ok(Err(error)) => refuse(address, &error, &refusals),
-                    Err(_elapsed) => tracing::debug!(%address, "a handshake took too long"),
-                }
-            });
+            // At worst that connection is lost.
+            let begin = async { self.begin(accepted, &handshakes, &refusals) };
+            survive("fleet listener", begin).await;
         }
+    }
+
+    /// Serves a connection in a task of its own.
+    fn begin(
+        &self,
+        (socket, address): (TcpStream, SocketAddr),
+        handshakes: &Arc<Handshakes>,
+        refusals: &RefusalLog,
+    ) {
+        let vouching = Arc::clone(&self.credentials);
+        let credentials = vouching.load_full();
+        let host = Host {
+            events: self.events.clone(),
+            health: self.health.clone(),
+            public: self.public.clone(),
+            idle_timeout: self.idle_timeout,
+            drain: self.drain.clone(),
+            _alive: self.alive.clone(),
+        };
+        let (handshakes, limits) = (Arc::clone(handshakes), self.limits.clone());
+        let (expected, refusals) = (self.expected.clone(), refusals.clone());
+        tokio::spawn(async move {
+            let identified = {
+                let mut handshake = handshakes.begin();
+                tokio::select! {
+                    () = handshake.displaced() => return,
+                    identified = timeout(HANDSHAKE_MAX, identify(socket, &credentials, &expected)) => identified,
+                }
+            };
+            match identified {
+                Ok(Ok((region, socket))) => {
+                    let Some(connection) = limits.connect(&region, address.ip()) else {
+                        return crowd_out(&region, address, &refusals);
+                    };
+                    let peer = ServedPeer {
+                        region,
+                        host,
+                        connection,
+                    };
+                    serve(socket, peer, &vouching, &expected).await;
+                }
+                Ok(Err(error)) => refuse(address, &error, &refusals),
+                Err(_elapsed) => tracing::debug!(%address, "a handshake took too long"),
+            }
+        });
     }
 }
 

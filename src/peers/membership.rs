@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use tidegate_fleet::{Fleet, Identity};
 use tidegate_model::RegionId;
-use tidegate_telemetry::names;
+use tidegate_telemetry::{again_and_again, names};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
@@ -71,7 +71,11 @@ impl Peers {
         }
         for (region, addresses) in regions {
             let known = known.clone();
-            resolving.spawn(resolve(region, addresses, known, events.clone()));
+            let events = events.clone();
+            resolving.spawn(again_and_again("peers", move || {
+                let (region, addresses) = (region.clone(), addresses.clone());
+                resolve(region, addresses, known.clone(), events.clone())
+            }));
         }
         Self {
             listed,
@@ -124,12 +128,12 @@ impl Membership {
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let view = Arc::<ArcSwap<FleetView>>::default();
         let mut tasks = JoinSet::new();
-        tasks.spawn(renew(
-            config.files.clone(),
-            region.clone(),
-            Arc::clone(&credentials),
-            events.clone(),
-        ));
+        let renewed = (config.files.clone(), region.clone());
+        let (taken, told) = (Arc::clone(&credentials), events.clone());
+        tasks.spawn(again_and_again("fleet certificate", move || {
+            let (files, region) = renewed.clone();
+            renew(files, region, Arc::clone(&taken), told.clone())
+        }));
         let expected = ExpectedRegions::new(region, &config.peers);
         let listener = FleetListener {
             listener,

@@ -344,23 +344,13 @@ fn show_refused(revision: u32, reason: RevisionRefusal) {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_rollout::sha256_hex;
-
     use super::*;
 
     fn saved(body: &str) -> SavedPolicy {
-        let stored = StoredRevision {
-            revision: 3,
-            body: body.to_owned(),
-            sha256: sha256_hex(body.as_bytes()),
-            language: 1,
+        SavedPolicy::of(&StoredRevision {
             floor: 2,
-            signature: None,
-        };
-        SavedPolicy {
-            floor_accepted: 2,
-            ..SavedPolicy::of(&stored)
-        }
+            ..StoredRevision::unsigned(3, body)
+        })
     }
 
     #[tokio::test]

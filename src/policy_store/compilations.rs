@@ -144,14 +144,7 @@ mod tests {
     use super::*;
 
     fn stored(revision: u32) -> StoredRevision {
-        StoredRevision {
-            revision,
-            body: "policy".to_owned(),
-            sha256: String::new(),
-            language: 1,
-            floor: 0,
-            signature: None,
-        }
+        StoredRevision::unsigned(revision, "policy")
     }
 
     fn impatient() -> Compilations {

@@ -158,21 +158,14 @@ fn here(region: &RegionId) -> Option<PolicyFile> {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_rollout::{RolloutStage, SavedPolicy, StoredRevision, TrustedKeys, sha256_hex};
+    use tidegate_rollout::{RolloutStage, SavedPolicy, StoredRevision, TrustedKeys};
 
     use super::*;
 
     #[tokio::test]
     async fn what_has_the_number_in_force_is_a_candidate_unless_its_text_is_in_force() {
         let body = "region a\npolicy p { prefer a }\n";
-        let stored = StoredRevision {
-            revision: 3,
-            body: body.to_owned(),
-            sha256: sha256_hex(body.as_bytes()),
-            language: 1,
-            floor: 0,
-            signature: None,
-        };
+        let stored = StoredRevision::unsigned(3, body);
         let mut bodies = Bodies::default();
         let trust = TrustedKeys::default();
         let accepted = bodies.accept_saved(&SavedPolicy::of(&stored), &trust).await;

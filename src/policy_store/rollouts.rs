@@ -3,10 +3,10 @@
 use super::StoreError;
 use super::past::{floor, to_go_back_to, was_in_force};
 use super::rows::{
-    InForceRow, NewRollout, OpenRow, PolicyRollback, STARTED, TEXT_MAX, long, number,
+    InForceRow, NewRollout, OpenRow, PolicyRollback, STARTED, TEXT_MAX, finished, number,
 };
 use super::session::{Arguments, StoreSession, int};
-use tidegate_rollout::{RolloutOutcome, RolloutStage, StoredRevision};
+use tidegate_rollout::{FinishedRollout, RolloutOutcome, RolloutStage, StoredRevision};
 
 /// Ends an open rollout whose leader is gone.
 const EXPIRE: &str = "update tidegate.traffic_rollout \
@@ -27,19 +27,14 @@ impl StoreSession {
         self.transaction(async || {
             self.lock_rollouts().await?;
             self.refuse_open().await?;
-            let in_force = self.in_force().await?.revision;
+            let in_force = self.in_force().await?.by.revision;
             let revision = new.revision;
             if revision < in_force {
                 return Err(StoreError::Below { revision, in_force });
             }
             self.refuse_void(revision, in_force).await?;
-            let greatest = self.greatest().await?;
-            let sql = format!(
-                "insert into tidegate.traffic_rollout \
-                 (kind, revision, base, regions, bake, blast_radius, judge, leader, by) \
-                 values ('rollout', $1, $2, $3, make_interval(secs => $4), $5, $6, $7, $8) \
-                 returning rollout, {STARTED}"
-            );
+            let row = "(kind, revision, base, regions, bake, blast_radius, judge, leader, by) \
+                values ('rollout', $1, $2, $3, make_interval(secs => $4), $5, $6, $7, $8)";
             let (revision, base) = (int(revision), int(in_force));
             let (bake, radius) = (new.bake.as_secs_f64(), int(new.blast_radius));
             let arguments: Arguments<'_> = &[
@@ -52,19 +47,30 @@ impl StoreSession {
                 &new.leader,
                 &new.by,
             ];
-            let rows = self.rows(&sql, arguments).await?;
-            let begun = |row| Ok::<_, StoreError>((long(row, 0)?, long(row, 1)?));
-            let (rollout, started) = rows.first().map(begun).transpose()?.unwrap_or_default();
-            refuse_behind(rollout, greatest)?;
-            Ok((rollout, started))
+            let begun = self.insert(row, arguments).await?;
+            Ok((begun.rollout, begun.started))
         })
         .await
     }
 
-    /// Returns the greatest number of a rollout, whatever became of it.
-    async fn greatest(&self) -> Result<u64, StoreError> {
+    /// Inserts a rollout. Gateways go by the greatest number: another would not be followed.
+    async fn insert(
+        &self,
+        row: &str,
+        arguments: Arguments<'_>,
+    ) -> Result<FinishedRollout, StoreError> {
         let newest = self.newest(false).await?;
-        Ok(newest.map_or(0, |it| it.rollout))
+        let greatest = newest.map_or(0, |it| it.rollout);
+        let sql = format!(
+            "insert into tidegate.traffic_rollout {row} returning rollout, {STARTED}, revision"
+        );
+        let rows = self.rows(&sql, arguments).await?;
+        let begun = rows.first().map(finished).transpose()?.unwrap_or_default();
+        let rollout = begun.rollout;
+        match rollout > greatest {
+            true => Ok(begun),
+            false => Err(StoreError::Behind { rollout, greatest }),
+        }
     }
 
     /// Shows that the leader lives; returns whether it still leads.
@@ -168,7 +174,7 @@ impl StoreSession {
             let revision = to.unwrap_or(in_force.base);
             if open.is_none() || to.is_some() {
                 refuse_step(to, in_force)?;
-                self.refuse_unusable(revision, in_force.revision, check)
+                self.refuse_unusable(revision, in_force.by.revision, check)
                     .await?;
             }
             let ended = open.map(|open| open.rollout);
@@ -178,7 +184,7 @@ impl StoreSession {
                     return Ok(PolicyRollback::Ended { rollout, in_force });
                 }
             }
-            let in_force = self.put_back(revision, in_force.revision, by).await?;
+            let in_force = self.put_back(revision, in_force.by.revision, by).await?;
             Ok(PolicyRollback::Done { ended, in_force })
         })
         .await
@@ -187,25 +193,12 @@ impl StoreSession {
     /// Puts an older revision in force.
     async fn put_back(&self, revision: u32, from: u32, by: &str) -> Result<InForceRow, StoreError> {
         let base = self.base_of(revision).await?;
-        let greatest = self.greatest().await?;
-        let sql = format!(
-            "insert into tidegate.traffic_rollout \
-             (kind, revision, base, regions, leader, by, outcome, reason, ended_at) \
-             values ('rollback', $1, $2, '{{}}', '', $3, 'done', $4, clock_timestamp()) \
-             returning rollout, {STARTED}"
-        );
+        let row = "(kind, revision, base, regions, leader, by, outcome, reason, ended_at) \
+            values ('rollback', $1, $2, '{}', '', $3, 'done', $4, clock_timestamp())";
         let reason = format!("from revision {from}");
         let (number, below) = (int(revision), int(base));
-        let rows = self.rows(&sql, &[&number, &below, &by, &reason]).await?;
-        let begun = |row| Ok::<_, StoreError>((long(row, 0)?, long(row, 1)?));
-        let (rollout, started) = rows.first().map(begun).transpose()?.unwrap_or_default();
-        refuse_behind(rollout, greatest)?;
-        Ok(InForceRow {
-            rollout,
-            started,
-            revision,
-            base,
-        })
+        let by = self.insert(row, &[&number, &below, &by, &reason]).await?;
+        Ok(InForceRow { by, base })
     }
 
     /// Refuses what gateways would refuse, and what was never seen to work.
@@ -291,17 +284,9 @@ impl StoreSession {
     }
 }
 
-/// Refuses a number that gateways would not follow: they go by the greatest.
-fn refuse_behind(rollout: u64, greatest: u64) -> Result<(), StoreError> {
-    match rollout > greatest {
-        true => Ok(()),
-        false => Err(StoreError::Behind { rollout, greatest }),
-    }
-}
-
 /// Refuses a rollback that does not go back.
 fn refuse_step(to: Option<u32>, in_force: InForceRow) -> Result<(), StoreError> {
-    let in_force = in_force.revision;
+    let in_force = in_force.by.revision;
     match to {
         Some(revision) if revision > 0 && revision >= in_force => {
             Err(StoreError::NotOlder { revision, in_force })

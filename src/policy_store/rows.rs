@@ -58,30 +58,14 @@ pub struct ListedRevision {
     pub in_force: bool,
 }
 
-/// The rollout that has put in force what is.
+/// What is in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InForceRow {
-    /// Its number; 0 before the first.
-    pub rollout: u64,
-    /// When it began, in microseconds since 1970; 0 before the first.
-    #[serde(skip)]
-    pub started: u64,
-    /// Its revision; 0 for the built-in policy.
-    pub revision: u32,
+    /// The rollout that has put it in force.
+    #[serde(flatten)]
+    pub by: FinishedRollout,
     /// What was in force before.
     pub base: u32,
-}
-
-impl InForceRow {
-    /// Returns what tells it from other rollouts.
-    #[must_use]
-    pub fn by(&self) -> FinishedRollout {
-        FinishedRollout {
-            rollout: self.rollout,
-            started: self.started,
-            revision: self.revision,
-        }
-    }
 }
 
 /// A rollout, open or not.
@@ -214,6 +198,22 @@ pub(super) fn listed(row: &Row) -> Result<ListedRevision, StoreError> {
     })
 }
 
+/// Reads the number of a rollout, when it began, and its revision.
+pub(super) fn finished(row: &Row) -> Result<FinishedRollout, StoreError> {
+    Ok(FinishedRollout {
+        rollout: long(row, 0)?,
+        started: long(row, 1)?,
+        revision: number(row, 2)?,
+    })
+}
+
+pub(super) fn in_force(row: &Row) -> Result<InForceRow, StoreError> {
+    Ok(InForceRow {
+        by: finished(row)?,
+        base: number(row, 3)?,
+    })
+}
+
 pub(super) fn open_row(row: &Row) -> Result<OpenRow, StoreError> {
     Ok(OpenRow {
         rollout: long(row, 0)?,
@@ -246,7 +246,7 @@ pub(super) fn number(row: &Row, column: usize) -> Result<u32, StoreError> {
     u32::try_from(number).map_err(|error| StoreError::Row(error.to_string()))
 }
 
-pub(super) fn long(row: &Row, column: usize) -> Result<u64, StoreError> {
+fn long(row: &Row, column: usize) -> Result<u64, StoreError> {
     let number: i64 = row.try_get(column)?;
     u64::try_from(number).map_err(|error| StoreError::Row(error.to_string()))
 }

@@ -9,11 +9,11 @@ use tokio_postgres::types::ToSql;
 
 use super::StoreError;
 use super::rows::{
-    InForceRow, ListedRevision, NewRevision, OpenRow, STARTED, TEXT_MAX, listed, long, number,
-    open_row, report, stored,
+    InForceRow, ListedRevision, NewRevision, OpenRow, STARTED, TEXT_MAX, finished, in_force,
+    listed, number, open_row, report, stored,
 };
 use crate::postgres::{Connection, Server, Session, connect};
-use tidegate_rollout::{FinishedRollout, GatewayReport, StoredRevision, sha256_hex};
+use tidegate_rollout::{FinishedRollout, GatewayReport, StoredRevision};
 
 /// Longest time to connect, and longest statement.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -89,12 +89,9 @@ impl StoreSession {
                 return Err(StoreError::Floor { floor, revision });
             }
             let mut stored = StoredRevision {
-                revision,
-                body: new.body.to_owned(),
-                sha256: sha256_hex(new.body.as_bytes()),
                 language: new.language,
                 floor: new.floor,
-                signature: None,
+                ..StoredRevision::unsigned(revision, new.body)
             };
             stored.signature = new.key.map(|(fleet, key)| key.sign(fleet, &stored));
             let insert = "insert into tidegate.traffic_revision \
@@ -163,15 +160,8 @@ impl StoreSession {
              where outcome = 'done' order by rollout desc limit 1"
         );
         let rows = self.rows(&sql, &[]).await?;
-        let row = |row: &Row| {
-            Ok::<_, StoreError>(InForceRow {
-                rollout: long(row, 0)?,
-                started: long(row, 1)?,
-                revision: number(row, 2)?,
-                base: number(row, 3)?,
-            })
-        };
-        Ok(rows.first().map(row).transpose()?.unwrap_or_default())
+        let in_force = rows.first().map(in_force).transpose()?;
+        Ok(in_force.unwrap_or_default())
     }
 
     /// Returns the open rollout, if there is one, or the newest.
@@ -213,14 +203,7 @@ impl StoreSession {
              where rollout > $1 and coalesce(outcome, 'done') = 'done' order by rollout limit 1000"
         );
         let rows = self.rows(&sql, &[&after]).await?;
-        let later = |row| {
-            Ok::<_, StoreError>(FinishedRollout {
-                rollout: long(row, 0)?,
-                started: long(row, 1)?,
-                revision: number(row, 2)?,
-            })
-        };
-        rows.iter().map(later).collect()
+        rows.iter().map(finished).collect()
     }
 
     async fn row_of(

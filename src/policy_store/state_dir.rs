@@ -160,15 +160,7 @@ mod tests {
     use super::*;
 
     fn saved() -> SavedPolicy {
-        let body = "policy".to_owned();
-        SavedPolicy::of(&tidegate_rollout::StoredRevision {
-            revision: 3,
-            sha256: tidegate_rollout::sha256_hex(body.as_bytes()),
-            body,
-            language: 1,
-            floor: 0,
-            signature: None,
-        })
+        SavedPolicy::of(&tidegate_rollout::StoredRevision::unsigned(3, "policy"))
     }
 
     #[tokio::test]

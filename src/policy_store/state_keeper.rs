@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use tidegate_rollout::{RolloutPosition, SavedPolicy, StoredRevision};
-use tidegate_telemetry::names;
+use tidegate_telemetry::{again_and_again, names};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -134,7 +134,9 @@ impl StateKeeper {
         let (directory, wanted) = (self.directory.clone(), self.wanted.subscribe());
         async move {
             if let Some(directory) = directory {
-                keep(directory, wanted).await;
+                // The file is replaced as a whole, so that one that was not is just written again.
+                let keep = || keep(directory.clone(), wanted.clone());
+                again_and_again("state file", keep).await;
             }
         }
     }

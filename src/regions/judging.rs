@@ -1,6 +1,5 @@
 //! How the policy in force judges the regions: by samples, by breakers that move, and regularly.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,15 +14,13 @@ use super::record::RegionView;
 use super::seen::show_state;
 use super::traffic::micros;
 use tidegate_model::RegionId;
+use tidegate_telemetry::{PANIC_PAUSE, survive};
 use tidegate_traffic::facts::{Conditions, Facts};
 use tidegate_traffic::health::{Outcome, State};
 use tidegate_traffic::plan::{RegionIndex, RegionMask};
 
 /// How often regions are judged if nothing happens: conditions hold for seconds.
 const TICK: Duration = Duration::from_millis(100);
-
-/// How long after a panic they are not, so that the log is not filled.
-const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl TrafficPolicy {
     /// Records the end of an attempt at a node of a region. A failure that completes a condition is
@@ -92,6 +89,12 @@ impl TrafficPolicy {
         for region in self.plan().all_regions().iter() {
             self.tell(judge, region, worst_state(&before, region));
         }
+    }
+
+    /// Judges the regions, which without a judge would stay for ever as they are. After a panic they are judged anew
+    /// by what is there then: the facts are stored as a whole, and only what is shown may miss a change.
+    async fn judge_now(&self, fresh: RegionMask) -> Option<()> {
+        survive("regions", async { self.renew(&mut self.lock(), fresh) }).await
     }
 
     fn judge(&self, judge: &mut RegionJudge, fresh: RegionMask) -> Conditions {
@@ -178,7 +181,7 @@ impl TrafficPolicy {
                     let Some(traffic) = weak.upgrade() else {
                         return;
                     };
-                    traffic.renew(&mut traffic.lock(), RegionMask::EMPTY);
+                    traffic.judge_now(RegionMask::EMPTY).await;
                 }
             });
         }
@@ -220,12 +223,10 @@ async fn tick(traffic: Weak<TrafficPolicy>) {
         let Some(traffic) = traffic.upgrade() else {
             return;
         };
-        // Without a judge, regions would stay for ever as they are.
-        let judge = || traffic.renew(&mut traffic.lock(), traffic.plan().all_regions());
-        if catch_unwind(AssertUnwindSafe(judge)).is_err() {
-            drop(traffic);
-            tracing::error!("judging the regions has ended with a panic: it is tried again");
-            sleep(RETRY_DELAY).await;
+        let judged = traffic.judge_now(traffic.plan().all_regions()).await;
+        drop(traffic);
+        if judged.is_none() {
+            sleep(PANIC_PAUSE).await;
         }
     }
 }

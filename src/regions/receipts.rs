@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_model::settings;
 use tidegate_model::values::{FilePath, Share, count_up_to};
+use tidegate_telemetry::survive;
 use tidegate_traffic::decide::{RegionDecision, RegionReason, Request};
 use tidegate_traffic::facts::Facts;
 use tidegate_traffic::plan::Plan;
@@ -132,13 +133,14 @@ async fn write(mut file: ReceiptsFile, mut waiting: mpsc::Receiver<String>) {
         while let Ok(line) = waiting.try_recv() {
             lines += &line;
         }
-        match file.append(&lines).await {
-            Ok(()) => works = true,
-            Err(error) if works => {
+        // After a panic a line may have no end; the next ones come behind it.
+        match survive("receipts", file.append(&lines)).await {
+            Some(Ok(())) => works = true,
+            Some(Err(error)) if works => {
                 works = false;
                 tracing::warn!(%error, "receipts cannot be written");
             }
-            Err(_) => {}
+            Some(Err(_)) | None => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{RolloutStage, SHARE_ALL};
 
@@ -130,11 +130,12 @@ impl fmt::Display for RolloutOutcome {
 }
 
 /// A rollout that has finished, or one that is compared with such.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct FinishedRollout {
-    /// Its number.
+    /// Its number; 0 before the first.
     pub rollout: u64,
-    /// When it began, in microseconds since 1970; 0 if that is not known.
+    /// When it began, in microseconds since 1970; 0 if that is not known. It is not shown.
+    #[serde(skip_serializing)]
     pub started: u64,
     /// Its revision; 0 for the built-in policy.
     pub revision: u32,

@@ -144,14 +144,10 @@ mod tests {
     use super::*;
 
     fn saved() -> SavedPolicy {
-        let body = "region a\npolicy b { prefer a }\n";
         let stored = StoredRevision {
-            revision: 4,
-            body: body.to_owned(),
-            sha256: sha256_hex(body.as_bytes()),
-            language: 1,
             floor: 2,
             signature: Some(vec![7; 64]),
+            ..StoredRevision::unsigned(4, "region a\npolicy b { prefer a }\n")
         };
         SavedPolicy {
             fleet: "shop".to_owned(),

@@ -39,6 +39,19 @@ pub struct StoredRevision {
 }
 
 impl StoredRevision {
+    /// Returns a text as it is stored: not signed, without a floor, and in the first version of the language.
+    #[must_use]
+    pub fn unsigned(revision: u32, body: &str) -> Self {
+        Self {
+            revision,
+            body: body.to_owned(),
+            sha256: sha256_hex(body.as_bytes()),
+            language: 1,
+            floor: 0,
+            signature: None,
+        }
+    }
+
     /// Returns whether the gateway may compile it; `floor` is the greatest one that was accepted.
     ///
     /// # Errors
@@ -217,17 +230,6 @@ mod tests {
     const SIGNED: &str = "bPTzzu5rUmXFVRVuK97CdDq3gQBANr7DOuMxBPyR+TNgXhdxYfeeaPPMCoQO0x6s\
         EY1GPYCRC2oW4tx4qvDrBg==";
 
-    fn stored(revision: u32, body: &str) -> StoredRevision {
-        StoredRevision {
-            revision,
-            body: body.to_owned(),
-            sha256: sha256_hex(body.as_bytes()),
-            language: 1,
-            floor: 0,
-            signature: None,
-        }
-    }
-
     fn trust(keys: &[&SigningKey]) -> TrustedKeys {
         TrustedKeys {
             fleet: "shop".to_owned(),
@@ -238,7 +240,7 @@ mod tests {
     #[test]
     fn without_keys_a_whole_text_counts_and_a_wrong_one_is_refused_with_its_reason() {
         let open = TrustedKeys::default();
-        let good = stored(3, "policy");
+        let good = StoredRevision::unsigned(3, "policy");
         assert_eq!(good.admit(&open, 3), Ok(()));
         assert_eq!(good.admit(&open, 4), Err(RevisionRefusal::Floor));
         let other = |change: &dyn Fn(&mut StoredRevision)| {
@@ -250,14 +252,17 @@ mod tests {
         assert_eq!(other(&|it| it.body.clear()), Err(RevisionRefusal::Size));
         assert_eq!(other(&|it| it.language = 2), Err(RevisionRefusal::Language));
         let long = "x".repeat(BYTES_MAX + 1);
-        assert_eq!(stored(1, &long).admit(&open, 0), Err(RevisionRefusal::Size));
+        assert_eq!(
+            StoredRevision::unsigned(1, &long).admit(&open, 0),
+            Err(RevisionRefusal::Size)
+        );
     }
 
     #[test]
     fn a_signature_counts_for_its_key_fleet_number_floor_and_text_alone() {
         let (_, key) = SigningKey::generate().unwrap();
         let (_, unknown) = SigningKey::generate().unwrap();
-        let mut good = stored(7, "policy");
+        let mut good = StoredRevision::unsigned(7, "policy");
         good.floor = 2;
         good.signature = Some(key.sign("shop", &good));
         assert_eq!(good.admit(&trust(&[&unknown, &key]), 0), Ok(()));
@@ -281,7 +286,7 @@ mod tests {
         let rewritten = StoredRevision {
             signature: good.signature.clone(),
             floor: 2,
-            ..stored(7, "other")
+            ..StoredRevision::unsigned(7, "other")
         };
         assert_eq!(rewritten.admit(&trust(&[&key]), 0), refused);
         let unsigned = StoredRevision {
@@ -300,7 +305,7 @@ mod tests {
         let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
         let key = SigningKey::from_pem(pem).unwrap();
         assert_eq!(key.public().to_string(), PUBLIC);
-        let mut revision = stored(7, "policy");
+        let mut revision = StoredRevision::unsigned(7, "policy");
         revision.floor = 2;
         // `openssl pkeyutl -sign -rawin` over the same five lines.
         assert_eq!(STANDARD.encode(key.sign("shop", &revision)), SIGNED);
@@ -323,7 +328,7 @@ mod tests {
     #[test]
     fn a_floor_counts_without_its_text_where_a_trusted_key_has_signed_it() {
         let (_, key) = SigningKey::generate().unwrap();
-        let mut signed = stored(7, "policy");
+        let mut signed = StoredRevision::unsigned(7, "policy");
         signed.floor = 5;
         signed.signature = Some(key.sign("shop", &signed));
         signed.body.clear();
@@ -338,7 +343,7 @@ mod tests {
             ..signed.clone()
         };
         assert_eq!(raised.signed_floor(&trust(&[&key])), None);
-        let mut above = stored(7, "policy");
+        let mut above = StoredRevision::unsigned(7, "policy");
         above.floor = 8;
         above.signature = Some(key.sign("shop", &above));
         assert_eq!(above.signed_floor(&trust(&[&key])), None);

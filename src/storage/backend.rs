@@ -362,27 +362,25 @@ mod tests {
     use super::*;
 
     fn files(directory: &str) -> BucketBackend {
-        let row = BucketRow {
-            id: "id".to_owned(),
-            declared: NewBucket {
-                name: "files".to_owned(),
-                provider: Provider::File,
-                region: "here".to_owned(),
-                url: format!("file://{directory}"),
-                soft_cap: 1.0,
-                credit: None,
-                quota: None,
-                price_out: None,
-                public_only: false,
-            },
-            credentials: None,
-            broken: None,
-            writes: true,
-            draining: false,
-            held: 0,
-            written: 0,
-        };
+        let row = BucketRow::sample(Provider::File, &format!("file://{directory}"));
         BucketBackend::new(&row, directory).unwrap()
+    }
+
+    fn bytes() -> Vec<Bytes> {
+        vec![Bytes::from_static(b"bytes")]
+    }
+
+    /// Why operations of all kinds fail.
+    async fn faults(backend: &BucketBackend) -> [FaultKind; 6] {
+        let failed = [
+            backend.put("other", bytes()).await,
+            backend.begin("other").await.map(drop),
+            backend.copy("key", "other", 5).await,
+            backend.get("key", 0..5, 5).await.map(drop),
+            backend.head("key").await.map(drop),
+            backend.delete("key").await,
+        ];
+        failed.map(|it| it.unwrap_err().kind)
     }
 
     #[tokio::test]
@@ -410,8 +408,7 @@ mod tests {
     async fn a_file_of_another_size_is_damaged_and_does_not_accuse_its_bucket() {
         let root = tempfile::tempdir().unwrap();
         let backend = files(&root.path().display().to_string());
-        let bytes = vec![Bytes::from_static(b"bytes")];
-        backend.put("key", bytes).await.unwrap();
+        backend.put("key", bytes()).await.unwrap();
         let file = root.path().join("tidegate/key");
         for (bytes, range) in [("by", 3..5), ("by", 0..1), ("bytes and more", 0..5)] {
             std::fs::write(&file, bytes).unwrap();
@@ -426,21 +423,12 @@ mod tests {
         let directory = root.path().join("mounted");
         std::fs::create_dir(&directory).unwrap();
         let backend = files(&directory.display().to_string());
-        let bytes = || vec![Bytes::from_static(b"bytes")];
         backend.put("key", bytes()).await.unwrap();
         let elsewhere = root.path().join("elsewhere");
         std::fs::rename(&directory, &elsewhere).unwrap();
-        for failed in [
-            backend.put("other", bytes()).await,
-            backend.begin("other").await.map(drop),
-            backend.copy("key", "other", 5).await,
-            backend.get("key", 0..5, 5).await.map(drop),
-            backend.head("key").await.map(drop),
-            backend.delete("key").await,
-            backend.probe().await,
-        ] {
-            assert_eq!(failed.unwrap_err().kind, FaultKind::Connection);
-        }
+        assert_eq!(faults(&backend).await, [FaultKind::Connection; 6]);
+        let probed = backend.probe().await.unwrap_err();
+        assert_eq!(probed.kind, FaultKind::Connection);
         let listed: Vec<_> = backend.list(None).collect().await;
         let [Err(fault)] = &listed[..] else {
             panic!("{listed:?}");
@@ -461,7 +449,6 @@ mod tests {
         let directory = root.path().join("mounted");
         std::fs::create_dir(&directory).unwrap();
         let backend = files(&directory.display().to_string());
-        let bytes = || vec![Bytes::from_static(b"bytes")];
         let others = outside.path().join("tidegate");
         std::fs::create_dir(&others).unwrap();
         for name in ["key", "key#1"] {
@@ -469,16 +456,7 @@ mod tests {
         }
         std::fs::remove_dir(&directory).unwrap();
         std::os::unix::fs::symlink(outside.path(), &directory).unwrap();
-        for failed in [
-            backend.put("other", bytes()).await,
-            backend.begin("other").await.map(drop),
-            backend.copy("key", "other", 5).await,
-            backend.get("key", 0..5, 5).await.map(drop),
-            backend.head("key").await.map(drop),
-            backend.delete("key").await,
-        ] {
-            assert_eq!(failed.unwrap_err().kind, FaultKind::Connection);
-        }
+        assert_eq!(faults(&backend).await, [FaultKind::Connection; 6]);
         backend.abandon("key", None).await.unwrap();
         let listed: Vec<_> = backend.list(None).collect().await;
         assert!(listed.last().is_some_and(Result::is_err), "{listed:?}");

@@ -107,6 +107,33 @@ impl BucketRow {
     }
 }
 
+#[cfg(test)]
+impl BucketRow {
+    /// A bucket for tests, which takes writes and has had none.
+    pub(super) fn sample(provider: Provider, url: &str) -> Self {
+        Self {
+            id: "id".to_owned(),
+            declared: NewBucket {
+                name: "one".to_owned(),
+                provider,
+                region: "eu-west-1".to_owned(),
+                url: url.to_owned(),
+                soft_cap: 1.0,
+                credit: None,
+                quota: None,
+                price_out: None,
+                public_only: false,
+            },
+            credentials: None,
+            broken: None,
+            writes: true,
+            draining: false,
+            held: 0,
+            written: 0,
+        }
+    }
+}
+
 /// Whether a name can be one of a bucket or repository: what S3 allows in path and host.
 pub(super) fn is_valid_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

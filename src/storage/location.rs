@@ -202,17 +202,7 @@ mod tests {
     use super::*;
 
     fn bucket(provider: Provider, url: &str) -> NewBucket {
-        NewBucket {
-            name: "one".to_owned(),
-            provider,
-            region: "eu-west-1".to_owned(),
-            url: url.to_owned(),
-            soft_cap: 0.8,
-            credit: None,
-            quota: None,
-            price_out: None,
-            public_only: false,
-        }
+        BucketRow::sample(provider, url).declared
     }
 
     #[test]
@@ -346,17 +336,12 @@ mod tests {
     #[test]
     fn a_row_with_credentials_that_are_never_sent_says_why_it_is_not_used() {
         let row = |secret: &str, broken: Option<&str>| BucketRow {
-            id: "id".to_owned(),
-            declared: bucket(Provider::S3, "https://h/data"),
             credentials: Some(BucketCredentials::Key {
                 access_key_id: "id".to_owned(),
                 secret_access_key: secret.to_owned(),
             }),
             broken: broken.map(str::to_owned),
-            writes: true,
-            draining: false,
-            held: 0,
-            written: 0,
+            ..BucketRow::sample(Provider::S3, "https://h/data")
         };
         let broken = |secret, broken| row(secret, broken).judged().broken;
         assert_eq!(broken("secret", None), None);

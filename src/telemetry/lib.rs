@@ -1,8 +1,9 @@
-//! Names of metrics, a reader for their text format, traces, the set-up of logs, and throttling of
-//! repeated messages.
+//! Names of metrics, a reader for their text format, traces, the set-up of logs, throttling of
+//! repeated messages, and panics of background tasks.
 
 pub mod names;
 mod throttle;
+mod panics;
 pub mod trace;
 mod exemplars;
 mod openmetrics;
@@ -23,4 +24,5 @@ pub use line_queue::LineWriter;
 pub use log_format::LogFormat;
 pub use logs::{ACCESS, LOG_FILTER, LogError, init_logs};
 pub use openmetrics::{OPENMETRICS, accepts_openmetrics, openmetrics};
+pub use panics::{PANIC_PAUSE, again_and_again, survive};
 pub use throttle::Throttle;

@@ -20,6 +20,8 @@ pub const TLS_NOT_AFTER: &str = "tidegate_tls_certificate_not_after_seconds";
 
 /// Lines of requests that were dropped because the reader of the log was too slow. Counter.
 pub const ACCESS_LINES_DROPPED: &str = "tidegate_access_lines_dropped_total";
+/// Panics of background tasks, which go on. Counter.
+pub const BACKGROUND_PANICS: &str = "tidegate_background_panics_total";
 
 /// How far a node is behind at least, in seconds; NaN while unknown. Gauge; label `node`.
 pub const REPLICATION_LAG: &str = "tidegate_replication_lag_seconds";

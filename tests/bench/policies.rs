@@ -1,6 +1,9 @@
 //! The input for measuring the decision of a region: 30 regions, 64 policies of which the last one
 //! matches, and clients.
 
+#[path = "../regions.rs"]
+mod regions;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -13,40 +16,9 @@ use tidegate_traffic::plan::{
     Sources, Tier,
 };
 
-pub(crate) const POLICIES: usize = 64;
-const REGIONS: [&str; 30] = [
-    "af-south-1",
-    "ap-east-1",
-    "ap-northeast-1",
-    "ap-northeast-2",
-    "ap-northeast-3",
-    "ap-south-1",
-    "ap-south-2",
-    "ap-southeast-1",
-    "ap-southeast-2",
-    "ap-southeast-3",
-    "ap-southeast-4",
-    "ca-central-1",
-    "ca-west-1",
-    "eu-central-1",
-    "eu-central-2",
-    "eu-north-1",
-    "eu-south-1",
-    "eu-south-2",
-    "eu-west-1",
-    "eu-west-2",
-    "eu-west-3",
-    "il-central-1",
-    "me-central-1",
-    "me-south-1",
-    "mx-central-1",
-    "sa-east-1",
-    "us-east-1",
-    "us-east-2",
-    "us-west-1",
-    "us-west-2",
-];
+use regions::REGIONS;
 
+pub(crate) const POLICIES: usize = 64;
 /// Requests that are decided in turns, each from another client.
 pub(crate) const CLIENTS: usize = 64;
 /// 64 policies of which the last one matches the requests, and the one that every file ends with.

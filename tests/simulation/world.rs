@@ -1,43 +1,15 @@
 //! The locations of clients, resolvers and regions, and the round trips between them.
 
+#[path = "../regions.rs"]
+mod regions;
+
 use fastrand::Rng;
 use tidegate_traffic::place::{GeoPoint, aws_place};
 
+pub(crate) use regions::REGIONS;
+
 /// Requests a second, all clients together.
 pub(crate) const RATE: f64 = 1_000.0;
-
-pub(crate) const REGIONS: [&str; 30] = [
-    "af-south-1",
-    "ap-east-1",
-    "ap-northeast-1",
-    "ap-northeast-2",
-    "ap-northeast-3",
-    "ap-south-1",
-    "ap-south-2",
-    "ap-southeast-1",
-    "ap-southeast-2",
-    "ap-southeast-3",
-    "ap-southeast-4",
-    "ca-central-1",
-    "ca-west-1",
-    "eu-central-1",
-    "eu-central-2",
-    "eu-north-1",
-    "eu-south-1",
-    "eu-south-2",
-    "eu-west-1",
-    "eu-west-2",
-    "eu-west-3",
-    "il-central-1",
-    "me-central-1",
-    "me-south-1",
-    "mx-central-1",
-    "sa-east-1",
-    "us-east-1",
-    "us-east-2",
-    "us-west-1",
-    "us-west-2",
-];
 
 /// Latitude, longitude and the millions of people in and around some cities.
 const CITIES: [(f64, f64, f64); 60] = [

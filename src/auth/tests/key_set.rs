@@ -1,16 +1,10 @@
 //! Tokens under a key set that is fetched from a real HTTP server.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-
-use axum::Router;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Redirect};
-use axum::routing::get;
+use axum::http::StatusCode;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
-use tokio::net::TcpListener;
 
+use super::issuer::Issuer;
 use super::*;
 use crate::auth::jwks::Pace;
 
@@ -24,77 +18,6 @@ IsImV4cCI6NDEwMjQ0NDgwMH0.eHblctSI30u2RjB1j9wyX3lfkucsWq2XuifUV13rjixF-nzS61gsLM
 ESqi_kE06OsNVaO5EzO3VfRz8u7vPl5_LqBqtnZLUFF42DxW7vFR7Dj8UVo0BWua3Bts7fJRWZWpl-kpppAylzgRkhWNHCwW\
 c6u81GlY8kL8NiItVvbAKlmj76IM2eggWAvwI9tltOjvaXNbv9YkBcbxWzk2BbSS5VkeEK6llPkJO2rXKchAZmu0NWiJs77l\
 Vyiv6zo9ZBmnh4DILdwNQtnGbt4RiiGpKQq4jQOlR9-m9UvhQV3P1c8ieWDVhagL2vIkMLSUIVwIQSqA";
-
-/// An issuer's key set on a real socket.
-struct Issuer {
-    listener: Option<TcpListener>,
-    url: reqwest::Url,
-    document: Arc<Mutex<Value>>,
-    status: Arc<Mutex<StatusCode>>,
-    fetches: Arc<AtomicUsize>,
-}
-
-impl Issuer {
-    /// Reserves an address; nothing answers there until [`Self::serve`].
-    async fn new(keys: &[Value]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/jwks", listener.local_addr().unwrap());
-        Self {
-            listener: Some(listener),
-            url: url.parse().unwrap(),
-            document: Arc::new(Mutex::new(json!({ "keys": keys }))),
-            status: Arc::new(Mutex::new(StatusCode::OK)),
-            fetches: Arc::new(AtomicUsize::new(0)),
-        }
-    }
-
-    async fn serving(keys: &[Value]) -> Self {
-        let mut issuer = Self::new(keys).await;
-        issuer.serve();
-        issuer
-    }
-
-    fn serve(&mut self) {
-        let (document, status) = (Arc::clone(&self.document), Arc::clone(&self.status));
-        let fetches = Arc::clone(&self.fetches);
-        let answer = move |headers: HeaderMap| async move {
-            fetches.fetch_add(1, Ordering::SeqCst);
-            assert!(!headers.contains_key("authorization"));
-            (
-                *status.lock().unwrap(),
-                document.lock().unwrap().to_string(),
-            )
-        };
-        let moved = get(|| async { Redirect::temporary("/jwks").into_response() });
-        let router = Router::new()
-            .route("/jwks", get(answer))
-            .route("/moved", moved);
-        let listener = self.listener.take().unwrap();
-        tokio::spawn(axum::serve(listener, router).into_future());
-    }
-
-    fn publish(&self, keys: &[Value]) {
-        *self.document.lock().unwrap() = json!({ "keys": keys });
-    }
-
-    fn answer_with(&self, status: StatusCode) {
-        *self.status.lock().unwrap() = status;
-    }
-
-    fn fetches(&self) -> usize {
-        self.fetches.load(Ordering::SeqCst)
-    }
-
-    fn verifier(&self, pace: Pace) -> Verifier {
-        let keys = KeySource::Jwks(self.url.clone());
-        let config = AuthConfig {
-            keys,
-            audience: None,
-            issuer: None,
-        };
-        Verifier::with_pace(&config, pace).unwrap()
-    }
-}
 
 /// Intervals so short that tests need not wait.
 fn eager() -> Pace {

@@ -1,5 +1,6 @@
 //! Tests through the verifier.
 
+mod issuer;
 mod secret;
 mod key_set;
 

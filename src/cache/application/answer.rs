@@ -201,21 +201,35 @@ pub(super) fn bytes_of(headers: &HeaderMap) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use super::*;
 
-    fn answer(headers: HeaderMap) -> StoredAnswer {
-        let terms = ReuseTerms {
+    /// An answer that is fresh for a minute.
+    pub(crate) fn terms() -> ReuseTerms {
+        ReuseTerms {
             fresh: Duration::from_secs(60),
             age: Duration::ZERO,
             while_revalidate: Duration::ZERO,
             if_error: Duration::ZERO,
             must_revalidate: false,
             no_cache: false,
-        };
-        let selection = Selection::of(&HeaderMap::new(), &headers).unwrap();
-        let content = (StatusCode::OK, headers, Bytes::from_static(b"12345"));
-        StoredAnswer::new(content, (terms, selection), None, Instant::now())
+        }
+    }
+
+    /// One to a request.
+    pub(crate) fn answer(request: &HeaderMap, headers: HeaderMap, body: Bytes) -> StoredAnswer {
+        let selection = Selection::of(request, &headers).unwrap();
+        let content = (StatusCode::OK, headers, body);
+        StoredAnswer::new(content, (terms(), selection), None, Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(headers: HeaderMap) -> StoredAnswer {
+        testing::answer(&HeaderMap::new(), headers, Bytes::from_static(b"12345"))
     }
 
     fn asking_for(range: &'static str) -> HeaderMap {

@@ -149,9 +149,9 @@ mod tests {
     use http::header::{ACCEPT_LANGUAGE, VARY};
     use http::{HeaderMap, HeaderValue};
     use http_body_util::BodyExt;
-    use tidegate_policy::http_cache::{ReuseTerms, Selection};
-    use tokio::time::Duration;
+    use tidegate_policy::http_cache::Selection;
 
+    use super::super::answer::testing;
     use super::*;
     use crate::cache::{AnswerCache, CacheKey, CacheSettings, HttpCache};
     use crate::http::{Compression, CompressionSettings};
@@ -175,14 +175,7 @@ mod tests {
         let headers = HeaderMap::new();
         Recorded {
             status: StatusCode::OK,
-            terms: ReuseTerms {
-                fresh: Duration::from_secs(60),
-                age: Duration::ZERO,
-                while_revalidate: Duration::ZERO,
-                if_error: Duration::ZERO,
-                must_revalidate: false,
-                no_cache: false,
-            },
+            terms: testing::terms(),
             selection: Selection::of(&headers, &headers).unwrap(),
             headers,
             served: None,

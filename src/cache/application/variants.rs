@@ -67,10 +67,9 @@ impl Variants {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::StatusCode;
-    use tidegate_policy::http_cache::{ReuseTerms, Selection};
     use tokio::time::{Duration, Instant};
 
+    use super::super::answer::testing;
     use super::*;
 
     const BODY: usize = 1_000;
@@ -84,22 +83,8 @@ mod tests {
     fn answer(value: usize, vary: &'static str) -> Arc<StoredAnswer> {
         let mut headers = HeaderMap::new();
         headers.insert("vary", vary.parse().unwrap());
-        let selection = Selection::of(&request(value), &headers).unwrap();
-        let terms = ReuseTerms {
-            fresh: Duration::from_secs(60),
-            age: Duration::ZERO,
-            while_revalidate: Duration::ZERO,
-            if_error: Duration::ZERO,
-            must_revalidate: false,
-            no_cache: false,
-        };
-        let content = (StatusCode::OK, headers, Bytes::from(vec![0; BODY]));
-        Arc::new(StoredAnswer::new(
-            content,
-            (terms, selection),
-            None,
-            Instant::now(),
-        ))
+        let body = Bytes::from(vec![0; BODY]);
+        Arc::new(testing::answer(&request(value), headers, body))
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Recorder {
         metrics::gauge!(names::BUILD_INFO, &labels).set(1.0);
         // Logs begin before there are metrics.
         metrics::counter!(names::ACCESS_LINES_DROPPED).absolute(0);
+        metrics::counter!(names::BACKGROUND_PANICS).increment(0);
         let process = Collector::default();
         process.describe();
         Ok(Self { handle, process })

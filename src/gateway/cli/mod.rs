@@ -16,6 +16,7 @@ mod storage;
 mod token;
 mod top;
 mod url_warning;
+mod values;
 
 pub use arguments::Cli;
 pub use exit::Exit;

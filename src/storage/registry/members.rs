@@ -119,29 +119,13 @@ pub(super) fn check_policy(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{NewBucket, Provider};
+    use crate::storage::Provider;
 
     fn bucket(id: &str, name: &str) -> BucketRow {
-        BucketRow {
-            id: id.to_owned(),
-            declared: NewBucket {
-                name: name.to_owned(),
-                provider: Provider::File,
-                region: "here".to_owned(),
-                url: "file:///srv".to_owned(),
-                soft_cap: 1.0,
-                credit: None,
-                quota: None,
-                price_out: None,
-                public_only: false,
-            },
-            credentials: None,
-            broken: None,
-            writes: true,
-            draining: false,
-            held: 0,
-            written: 0,
-        }
+        let mut row = BucketRow::sample(Provider::File, "file:///srv");
+        row.id = id.to_owned();
+        row.declared.name = name.to_owned();
+        row
     }
 
     fn policy(json: &str) -> RepositoryPolicy {

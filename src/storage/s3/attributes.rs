@@ -8,6 +8,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
+use super::hashers::with_checksums;
 use super::meta::output_of;
 use super::objects::find;
 use super::request::{allowed, owed, with_token};
@@ -35,7 +36,7 @@ pub(super) async fn attributes(
     let named: Vec<_> = named.flat_map(|it| it.split(',')).map(str::trim).collect();
     check(&named)?;
     let wants = |name| named.contains(&name);
-    let of = output_of(&version, true);
+    let of = output_of(&version, false);
     let is_multipart = version.etag.contains('-');
     let output = GetObjectAttributesOutput {
         e_tag: of.e_tag.filter(|_| wants(ObjectAttributes::ETAG)),
@@ -45,13 +46,14 @@ pub(super) async fn attributes(
             .filter(|_| wants(ObjectAttributes::OBJECT_SIZE)),
         storage_class: wants(ObjectAttributes::STORAGE_CLASS)
             .then(|| StorageClass::from_static(StorageClass::STANDARD)),
-        checksum: wants(ObjectAttributes::CHECKSUM).then(|| Checksum {
-            checksum_crc32: of.checksum_crc32,
-            checksum_crc32c: of.checksum_crc32c,
-            checksum_crc64nvme: of.checksum_crc64nvme,
-            checksum_sha1: of.checksum_sha1,
-            checksum_sha256: of.checksum_sha256,
-            ..Checksum::default()
+        checksum: wants(ObjectAttributes::CHECKSUM).then(|| {
+            let checksums = version.meta.checksums.clone();
+            with_checksums!(
+                checksums,
+                Checksum {
+                    ..Checksum::default()
+                }
+            )
         }),
         object_parts: (is_multipart && wants(ObjectAttributes::OBJECT_PARTS))
             .then(|| parts_of(&version, input)),

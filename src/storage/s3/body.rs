@@ -1,4 +1,4 @@
-//! The body of a request: its length, and whether it is what the client has declared.
+//! The body of a request: its length, whether it is what the client has declared, and what `s3s` passes over in it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +12,7 @@ use s3s::stream::ByteStream;
 use s3s::{Body, S3Error, S3Result, s3_error};
 
 use super::digests::{Declared, Said};
+use super::passed_over::PassedOver;
 use crate::storage::StorageError;
 use crate::storage::error::IncomingError;
 use crate::storage::spool::{Check, Incoming};
@@ -27,12 +28,14 @@ struct Watch {
     length: Option<u64>,
     received: u64,
     is_broken: bool,
+    passed_over: Option<PassedOver>,
 }
 
 impl Watched {
     /// Has the body of a request looked at while it is read.
     pub(super) fn body(request: Request<Body>) -> Request<Body> {
         let watched = Self::default();
+        watched.watch().passed_over = PassedOver::of(&request);
         let (mut head, body) = request.into_parts();
         head.extensions.insert(watched.clone());
         if body.is_end_stream() {
@@ -41,7 +44,11 @@ impl Watched {
         let frames = BodyStream::new(body).inspect(move |frame| {
             let mut watch = watched.watch();
             match frame {
-                Ok(frame) => watch.see(frame.data_ref()),
+                Ok(frame) => {
+                    if let Some(bytes) = frame.data_ref() {
+                        watch.see(bytes);
+                    }
+                }
                 Err(_broken) => watch.is_broken = true,
             }
         });
@@ -73,6 +80,12 @@ impl Watched {
         }
     }
 
+    /// Whether something that `s3s` passes over is in a body that has been read.
+    pub(super) fn has(extensions: &Extensions, what: impl Fn(&PassedOver) -> bool) -> bool {
+        let watched = extensions.get::<Self>();
+        watched.is_some_and(|it| it.watch().passed_over.as_ref().is_some_and(what))
+    }
+
     /// What is wrong with a body that was looked at.
     pub(super) fn fault(&self) -> Option<S3Error> {
         let mut watch = self.watch();
@@ -92,8 +105,11 @@ impl Watched {
 }
 
 impl Watch {
-    fn see(&mut self, bytes: Option<&Bytes>) {
-        if let (Some(declared), Some(bytes)) = (&mut self.declared, bytes) {
+    fn see(&mut self, bytes: &[u8]) {
+        if let Some(passed_over) = &mut self.passed_over {
+            passed_over.update(bytes);
+        }
+        if let Some(declared) = &mut self.declared {
             self.received += bytes.len() as u64;
             declared.update(bytes);
         }

@@ -9,7 +9,6 @@ use tokio_postgres::types::Type;
 
 use super::access::{Allowed, denied};
 use super::body::Watched;
-use super::passed_over::PassedOver;
 use super::request::allowed;
 use crate::storage::database::{Owed, Values};
 use crate::storage::registry::{check_name, new_id};
@@ -68,9 +67,8 @@ fn is_home_gone(error: &tokio_postgres::Error) -> bool {
 
 /// Refuses to promise what a repository does not have.
 fn check_configuration(request: &S3Request<CreateBucketInput>) -> S3Result<()> {
-    let passed_over = request.extensions.get::<PassedOver>();
     let configuration = request.input.create_bucket_configuration.as_ref();
-    let promised = match passed_over.is_some_and(PassedOver::has_tags) {
+    let promised = match Watched::has(&request.extensions, |it| it.has_tags) {
         true => "tags",
         false if configuration.is_some_and(|it| it.bucket.is_some() || it.location.is_some()) => {
             "directories"

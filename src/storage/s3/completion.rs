@@ -7,6 +7,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::body::Watched;
 use super::conditions::{etag, of_write};
+use super::hashers::checksums_in;
 use super::request::{allowed, with_token};
 use super::uploads::upload_at;
 use crate::storage::database::Owed;
@@ -162,16 +163,9 @@ impl Completion {
 /// The checksums that a client names for a part.
 fn checksums_of(part: &CompletedPart) -> Vec<(i32, &'static str, String)> {
     let number = part.part_number.unwrap_or_default();
-    let all = [
-        ("crc32", &part.checksum_crc32),
-        ("crc32c", &part.checksum_crc32c),
-        ("crc64nvme", &part.checksum_crc64nvme),
-        ("sha1", &part.checksum_sha1),
-        ("sha256", &part.checksum_sha256),
-    ];
-    let named = all
-        .into_iter()
-        .filter_map(|(algorithm, value)| Some((number, algorithm, value.clone()?)));
+    let part = part.clone();
+    let named = checksums_in!(part).into_iter();
+    let named = named.filter_map(|(algorithm, value)| Some((number, algorithm, value?)));
     named.collect()
 }
 

@@ -12,7 +12,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::access::Allowed;
 use super::conditions::{ReadConditions, bytes_of, etag, of_headers, of_write};
 use super::digests::{Declared, Said};
-use super::hashers::{Checksums, is_kept};
+use super::hashers::{Checksums, is_kept, with_checksums};
 use super::meta::{checked, http_date, meta_of, without_aws_chunked};
 use super::objects::{find, source, target};
 use super::parameters::UNVERSIONED;
@@ -184,17 +184,15 @@ async fn copied(
     Ok((written, checksums))
 }
 
-fn result(of: &str, mut checksums: Checksums) -> CopyObjectResult {
-    CopyObjectResult {
-        checksum_crc32: checksums.remove("crc32"),
-        checksum_crc32c: checksums.remove("crc32c"),
-        checksum_crc64nvme: checksums.remove("crc64nvme"),
-        checksum_sha1: checksums.remove("sha1"),
-        checksum_sha256: checksums.remove("sha256"),
-        e_tag: Some(etag(of)),
-        last_modified: Some(Timestamp::from(std::time::SystemTime::now())),
-        ..CopyObjectResult::default()
-    }
+fn result(of: &str, checksums: Checksums) -> CopyObjectResult {
+    with_checksums!(
+        checksums,
+        CopyObjectResult {
+            e_tag: Some(etag(of)),
+            last_modified: Some(Timestamp::from(std::time::SystemTime::now())),
+            ..CopyObjectResult::default()
+        }
+    )
 }
 
 /// Judges the version whose bytes are copied: those that are read afterwards are its own, whatever has

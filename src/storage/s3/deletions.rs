@@ -13,7 +13,6 @@ use super::body::Watched;
 use super::conditions::{of_write, seconds_of};
 use super::keys;
 use super::parameters::UNVERSIONED;
-use super::passed_over::PassedOver;
 use super::request::{allowed, with_token};
 use crate::storage::Store;
 use crate::storage::index::DeleteConditions;
@@ -50,8 +49,7 @@ pub(super) async fn delete_several(
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let allowed = allowed(&request)?;
     Watched::check(&request.extensions)?;
-    let passed_over = request.extensions.get::<PassedOver>();
-    if passed_over.is_some_and(PassedOver::has_section) {
+    if Watched::has(&request.extensions, |it| it.has_section) {
         // The keys would be others.
         return Err(s3_error!(
             NotImplemented,

@@ -1,14 +1,13 @@
 //! `${filename}` in the fields of a form stands for the name of its file, before the policy is judged. `s3s` takes
 //! it literally.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
 use s3s::{Body, S3Result, StdError, s3_error};
 
+use super::fields::Fields;
 use super::guard::FORM_FIELDS_BYTES_MAX;
 
 const VARIABLE: &str = "${filename}";
@@ -101,34 +100,22 @@ impl Filled {
             Ok(text) => text,
             Err(error) => std::str::from_utf8(&sent[..error.valid_up_to()]).ok()?,
         };
-        let first = format!("--{boundary}\r\n");
-        let between = format!("\r\n--{boundary}\r\n");
-        let mut part = text.find(&first)? + first.len();
-        let mut values = Vec::new();
-        loop {
-            let head = part + text[part..].find("\r\n\r\n")?;
-            let lines = text[part..head].split("\r\n");
-            let (name, filename) = lines.filter_map(named).last()?;
-            if name.eq_ignore_ascii_case("file") {
-                return Some(Self {
-                    fields: fields(&text[..part], &values, last_segment(filename)),
-                    file: part,
-                });
-            }
-            let value = head + "\r\n\r\n".len();
-            let end = value + text[value..].find(&between)?;
-            values.push(value..end);
-            part = end + between.len();
-        }
+        let fields = Fields::of(text, boundary)?;
+        Some(Self {
+            fields: filled(&fields, text),
+            file: fields.file,
+        })
     }
 }
 
-/// The beginning of a form with a name in those of its values that ask for it.
-fn fields(text: &str, values: &[Range<usize>], name: &str) -> Option<Vec<u8>> {
-    let asked: usize = values
-        .iter()
-        .map(|value| text[value.clone()].matches(VARIABLE).count())
-        .sum();
+/// The beginning of a form with the file's name in those of its values that ask for it.
+fn filled(fields: &Fields<'_>, text: &str) -> Option<Vec<u8>> {
+    let (text, name) = (&text[..fields.file], last_segment(fields.filename));
+    let values = fields.values.iter().map(|(_, value)| value);
+    let asked = values
+        .clone()
+        .map(|it| text[it.clone()].matches(VARIABLE).count());
+    let asked: usize = asked.sum();
     if text.len() + asked.saturating_mul(name.len()) > bytes_max() {
         return None;
     }
@@ -141,19 +128,6 @@ fn fields(text: &str, values: &[Range<usize>], name: &str) -> Option<Vec<u8>> {
     }
     filled.extend_from_slice(&text.as_bytes()[at..]);
     Some(filled)
-}
-
-/// The name of a part and that of its file, if a line of its head says them, as `s3s` reads it.
-fn named(line: &str) -> Option<(&str, &str)> {
-    let (header, disposition) = line.split_once(':')?;
-    if !header.eq_ignore_ascii_case("content-disposition") {
-        return None;
-    }
-    let named = disposition.trim().strip_prefix("form-data; name=\"")?;
-    let (name, rest) = named.split_once('"')?;
-    let filename = rest.strip_prefix("; filename=\"");
-    let filename = filename.and_then(|it| it.split_once('"'));
-    Some((name, filename.map_or("", |(filename, _)| filename)))
 }
 
 /// A client may name the path of a file.

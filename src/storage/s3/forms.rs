@@ -8,6 +8,7 @@ use http::{Extensions, Method, Request, Response, StatusCode, header};
 use http_body_util::StreamBody;
 use s3s::{Body, S3Result, s3_error};
 
+use super::fields::Fields;
 use super::filename::filled_in;
 use super::guard::FORM_FIELDS_BYTES_MAX;
 
@@ -124,31 +125,11 @@ fn boundary_of(kind: &str) -> String {
     boundary.unwrap_or_default().to_owned()
 }
 
-/// The fields before the file, as `s3s` separates them; none if the file does not come, or a part is
-/// malformed.
+/// The names, in lower case, and values of the fields before the file.
 fn fields_of(text: &str, boundary: &str) -> Option<Vec<(String, String)>> {
-    let (_, parts) = text.split_once(&format!("--{boundary}\r\n"))?;
-    let mut fields = Vec::new();
-    for part in parts.split(&format!("\r\n--{boundary}\r\n")) {
-        let (head, value) = part.split_once("\r\n\r\n")?;
-        let name = head.split("\r\n").filter_map(name_of).last()?;
-        if name == "file" {
-            return Some(fields);
-        }
-        fields.push((name, value.to_owned()));
-    }
-    None
-}
-
-/// The name of a part, if a line of its head says it.
-fn name_of(line: &str) -> Option<String> {
-    let (header, disposition) = line.split_once(':')?;
-    if !header.eq_ignore_ascii_case("content-disposition") || line.contains('\n') {
-        return None;
-    }
-    let named = disposition.trim().strip_prefix("form-data; name=\"")?;
-    let (name, _) = named.split_once('"')?;
-    Some(name.to_ascii_lowercase())
+    let values = Fields::of(text, boundary)?.values.into_iter();
+    let fields = values.map(|(name, value)| (name.to_ascii_lowercase(), text[value].to_owned()));
+    Some(fields.collect())
 }
 
 #[cfg(test)]

@@ -16,6 +16,36 @@ const COMPARED: [&str; 2] = ["md5", "sha512"];
 /// Checksums, in base64, by the name of their algorithm.
 pub(super) type Checksums = BTreeMap<String, String>;
 
+/// Makes a value of S3 that has checksums: each is a field of its own.
+macro_rules! with_checksums {
+    ($checksums:expr, $output:ident { $($fields:tt)* }) => {{
+        let mut checksums = $checksums;
+        $output {
+            checksum_crc32: checksums.remove("crc32"),
+            checksum_crc32c: checksums.remove("crc32c"),
+            checksum_crc64nvme: checksums.remove("crc64nvme"),
+            checksum_sha1: checksums.remove("sha1"),
+            checksum_sha256: checksums.remove("sha256"),
+            $($fields)*
+        }
+    }};
+}
+pub(super) use with_checksums;
+
+/// Takes the checksums out of such a value, each with the name of its algorithm.
+macro_rules! checksums_in {
+    ($of:ident) => {
+        [
+            ("crc32", $of.checksum_crc32),
+            ("crc32c", $of.checksum_crc32c),
+            ("crc64nvme", $of.checksum_crc64nvme),
+            ("sha1", $of.checksum_sha1),
+            ("sha256", $of.checksum_sha256),
+        ]
+    };
+}
+pub(super) use checksums_in;
+
 /// Whether checksums of an algorithm can be compared.
 pub(super) fn is_compared(algorithm: &str) -> bool {
     is_kept(algorithm) || COMPARED.contains(&algorithm)
@@ -66,18 +96,9 @@ impl Hashers {
         let kept = self.kept.finalize();
         let md5 = self.md5.map(|md5| base64(&md5.finalize()));
         let sha512 = self.sha512.map(|context| base64(context.finish().as_ref()));
-        let all = [
-            ("crc32", kept.checksum_crc32),
-            ("crc32c", kept.checksum_crc32c),
-            ("sha1", kept.checksum_sha1),
-            ("sha256", kept.checksum_sha256),
-            ("crc64nvme", kept.checksum_crc64nvme),
-            ("md5", md5),
-            ("sha512", sha512),
-        ];
-        let given = all
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let all = checksums_in!(kept).into_iter();
+        let all = all.chain([("md5", md5), ("sha512", sha512)]);
+        let given = all.filter_map(|(name, value)| Some((name.to_owned(), value?)));
         let payload = self.payload.map(|context| hex(context.finish().as_ref()));
         (given.collect(), payload)
     }

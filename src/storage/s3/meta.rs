@@ -5,6 +5,7 @@ use s3s::dto::{GetObjectInput, GetObjectOutput, Timestamp, TimestampFormat};
 use s3s::{S3Result, s3_error};
 
 use super::conditions::{etag, time_of};
+use super::hashers::{Checksums, with_checksums};
 use crate::storage::index::{Meta, Version};
 
 /// User metadata of an object, names and values, as S3 has it.
@@ -36,37 +37,36 @@ macro_rules! meta_of {
 }
 pub(super) use meta_of;
 
-pub(super) fn output_of(version: &Version, with_checksums: bool) -> GetObjectOutput {
+pub(super) fn output_of(version: &Version, shows_checksums: bool) -> GetObjectOutput {
     let meta = version.meta.clone();
-    let mut checksums = meta.checksums;
-    if !with_checksums {
-        checksums.clear();
-    }
+    let checksums = match shows_checksums {
+        true => meta.checksums,
+        false => Checksums::default(),
+    };
+    let expires = meta.expires.as_deref();
+    let expires = expires.and_then(|it| Timestamp::parse(TimestampFormat::HttpDate, it).ok());
     let is_multipart = version.etag.contains('-');
-    GetObjectOutput {
-        accept_ranges: Some("bytes".to_owned()),
-        cache_control: meta.cache_control,
-        content_disposition: meta.content_disposition,
-        content_encoding: meta.content_encoding,
-        content_language: meta.content_language,
-        content_type: Some(
-            meta.content_type
-                .unwrap_or_else(|| "binary/octet-stream".to_owned()),
-        ),
-        checksum_crc32: checksums.remove("crc32"),
-        checksum_crc32c: checksums.remove("crc32c"),
-        checksum_sha1: checksums.remove("sha1"),
-        checksum_sha256: checksums.remove("sha256"),
-        checksum_crc64nvme: checksums.remove("crc64nvme"),
-        e_tag: Some(etag(&version.etag)),
-        expires: meta
-            .expires
-            .and_then(|date| Timestamp::parse(TimestampFormat::HttpDate, &date).ok()),
-        last_modified: Some(Timestamp::from(time_of(version.modified))),
-        metadata: (!meta.user.is_empty()).then(|| meta.user.into_iter().collect()),
-        parts_count: is_multipart.then(|| i32::try_from(version.blobs.len()).unwrap_or_default()),
-        ..GetObjectOutput::default()
-    }
+    with_checksums!(
+        checksums,
+        GetObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            cache_control: meta.cache_control,
+            content_disposition: meta.content_disposition,
+            content_encoding: meta.content_encoding,
+            content_language: meta.content_language,
+            content_type: Some(
+                meta.content_type
+                    .unwrap_or_else(|| "binary/octet-stream".to_owned()),
+            ),
+            e_tag: Some(etag(&version.etag)),
+            expires,
+            last_modified: Some(Timestamp::from(time_of(version.modified))),
+            metadata: (!meta.user.is_empty()).then(|| meta.user.into_iter().collect()),
+            parts_count: is_multipart
+                .then(|| i32::try_from(version.blobs.len()).unwrap_or_default()),
+            ..GetObjectOutput::default()
+        }
+    )
 }
 
 pub(super) fn override_headers(output: &mut GetObjectOutput, input: &GetObjectInput) {

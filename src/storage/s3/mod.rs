@@ -14,14 +14,15 @@ mod rotation;
 mod chunks;
 mod hashers;
 mod digests;
+mod fields;
 mod filename;
 mod forms;
 mod preconditions;
 mod payloads;
 mod parameters;
 mod meaning;
-mod body;
 mod passed_over;
+mod body;
 mod access;
 mod conditions;
 mod request;
@@ -59,7 +60,6 @@ use forms::Form;
 use host::Hosts;
 use meaning::Meaning;
 use operations::Operations;
-use passed_over::PassedOver;
 use redirect::Redirect;
 use rotation::{NoOperations, secret_of};
 
@@ -94,7 +94,7 @@ impl S3Front {
         let is_form = guard::is_form(&request);
         let request = match (is_form, guard::may_be_document(&request)) {
             (true, _) => Form::body(request),
-            (false, true) => PassedOver::watch(Watched::body(request)),
+            (false, true) => Watched::body(request),
             (false, false) => request,
         };
         let watched = request.extensions().get::<Watched>().cloned();

@@ -21,6 +21,7 @@ use super::digests::{Declared, Said};
 use super::errors::{no_such_key, no_such_part};
 use super::filename;
 use super::forms::Form;
+use super::hashers::with_checksums;
 use super::keys;
 use super::meta::{checked, http_date, meta_of, output_of, override_headers, without_aws_chunked};
 use super::parameters::check_fields;
@@ -60,16 +61,13 @@ pub(super) async fn put(
         ..meta
     };
     let written = target.put(spool, with_checksums, &conditions).await?;
-    let mut checksums = computed.get();
-    let output = PutObjectOutput {
-        e_tag: Some(etag(&written.etag)),
-        checksum_crc32: checksums.remove("crc32"),
-        checksum_crc32c: checksums.remove("crc32c"),
-        checksum_sha1: checksums.remove("sha1"),
-        checksum_sha256: checksums.remove("sha256"),
-        checksum_crc64nvme: checksums.remove("crc64nvme"),
-        ..PutObjectOutput::default()
-    };
+    let output = with_checksums!(
+        computed.get(),
+        PutObjectOutput {
+            e_tag: Some(etag(&written.etag)),
+            ..PutObjectOutput::default()
+        }
+    );
     Ok(with_token(store, S3Response::new(output), written.position))
 }
 

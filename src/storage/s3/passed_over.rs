@@ -1,68 +1,32 @@
 //! What `s3s` passes over in the document of a request although it means something: sections of character
 //! data, and the tags of a new bucket.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use futures_util::TryStreamExt;
 use http::{Method, Request, header};
-use http_body::Body as _;
-use http_body_util::{BodyStream, StreamBody};
-use s3s::Body;
 
 const SECTION: &[u8] = b"<![CDATA[";
 const TAGS: &[u8] = b"<Tag";
 /// The document of a new bucket. What is longer is an object, whose path may look like that of a bucket.
 const BUCKET_BYTES_MAX: u64 = 64 << 10;
 
-/// What was found in a document, for the operation that acts on it.
-#[derive(Clone, Default)]
-pub(super) struct PassedOver(Arc<Mutex<Scan>>);
-
 /// A search that goes on over the frames of a body.
 #[derive(Default)]
-struct Scan {
+pub(super) struct PassedOver {
     /// What may be the beginning of a mark.
     tail: Vec<u8>,
-    has_section: bool,
-    has_tags: bool,
+    /// Whether there is a section of character data.
+    pub(super) has_section: bool,
+    /// Whether there are tags.
+    pub(super) has_tags: bool,
 }
 
 impl PassedOver {
-    /// Has the body of a request searched while it is read, if it may be such a document.
-    pub(super) fn watch(request: Request<Body>) -> Request<Body> {
-        let may_be_document = request.method() == Method::POST || may_make_bucket(&request);
-        if !may_be_document || request.body().is_end_stream() {
-            return request;
-        }
-        let found = Self::default();
-        let (mut head, body) = request.into_parts();
-        head.extensions.insert(found.clone());
-        let frames = BodyStream::new(body).inspect_ok(move |frame| {
-            if let Some(bytes) = frame.data_ref() {
-                found.scan().update(bytes);
-            }
-        });
-        let body = Body::http_body_unsync(StreamBody::new(frames));
-        Request::from_parts(head, body)
+    /// Nothing for a request that has no such document.
+    pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
+        let may_be_document = request.method() == Method::POST || may_make_bucket(request);
+        may_be_document.then(Self::default)
     }
 
-    /// Whether there is a section of character data.
-    pub(super) fn has_section(&self) -> bool {
-        self.scan().has_section
-    }
-
-    /// Whether there are tags.
-    pub(super) fn has_tags(&self) -> bool {
-        self.scan().has_tags
-    }
-
-    fn scan(&self) -> MutexGuard<'_, Scan> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Scan {
-    fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
         let has = |mark: &[u8]| self.tail.windows(mark.len()).any(|it| it == mark);
         let (has_section, has_tags) = (has(SECTION), has(TAGS));
@@ -90,14 +54,14 @@ mod tests {
     fn a_mark_is_found_wherever_the_body_is_cut() {
         let text = b"<Key>a<![CDATA[b]]></Key><Tags>";
         for at in 0..text.len() {
-            let mut scan = Scan::default();
+            let mut scan = PassedOver::default();
             for bytes in [&text[..at], &text[at..]] {
                 scan.update(bytes);
             }
             assert!(scan.has_section && scan.has_tags, "{at}");
             assert!(scan.tail.len() < SECTION.len());
         }
-        let mut scan = Scan::default();
+        let mut scan = PassedOver::default();
         scan.update(b"<Key>&lt;![CDATA[ Tags</Key>");
         assert!(!scan.has_section && !scan.has_tags);
     }

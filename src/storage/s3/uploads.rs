@@ -15,7 +15,7 @@ use super::body::incoming;
 use super::conditions::{etag, time_of};
 use super::digests::{Declared, Said};
 use super::encoding::Encoding;
-use super::hashers::is_compared;
+use super::hashers::{is_compared, with_checksums};
 use super::lists::owner;
 use super::meta::{checked, http_date, meta_of, without_aws_chunked};
 use super::objects::target;
@@ -73,16 +73,13 @@ pub(super) async fn part(
     let upload = upload_at(&allowed, &input.key, &input.upload_id);
     let target = target(store, &allowed, &input.key);
     let stored = put_part(&target, upload, number, spool, || computed.get()).await?;
-    let mut checksums = computed.get();
-    let output = UploadPartOutput {
-        e_tag: Some(etag(&stored)),
-        checksum_crc32: checksums.remove("crc32"),
-        checksum_crc32c: checksums.remove("crc32c"),
-        checksum_sha1: checksums.remove("sha1"),
-        checksum_sha256: checksums.remove("sha256"),
-        checksum_crc64nvme: checksums.remove("crc64nvme"),
-        ..UploadPartOutput::default()
-    };
+    let output = with_checksums!(
+        computed.get(),
+        UploadPartOutput {
+            e_tag: Some(etag(&stored)),
+            ..UploadPartOutput::default()
+        }
+    );
     Ok(S3Response::new(output))
 }
 
@@ -110,16 +107,16 @@ pub(super) async fn list_parts(
         .parts(upload, after, i64::from(most) + 1)
         .await?;
     let is_truncated = cut(&mut parts, most);
-    let part = |part: &StoredPart| Part {
-        part_number: Some(part.number),
-        e_tag: Some(etag(&part.etag)),
-        size: i64::try_from(part.size).ok(),
-        last_modified: Some(Timestamp::from(time_of(part.modified))),
-        checksum_crc32: shown(part, "crc32"),
-        checksum_crc32c: shown(part, "crc32c"),
-        checksum_crc64nvme: shown(part, "crc64nvme"),
-        checksum_sha1: shown(part, "sha1"),
-        checksum_sha256: shown(part, "sha256"),
+    let part = |part: &StoredPart| {
+        with_checksums!(
+            part.checksums.clone().unwrap_or_default(),
+            Part {
+                part_number: Some(part.number),
+                e_tag: Some(etag(&part.etag)),
+                size: i64::try_from(part.size).ok(),
+                last_modified: Some(Timestamp::from(time_of(part.modified))),
+            }
+        )
     };
     let output = ListPartsOutput {
         bucket: Some(input.bucket),
@@ -207,10 +204,6 @@ pub(super) fn part_number(number: i32) -> S3Result<i32> {
             "Part number must be an integer between 1 and 10000, inclusive"
         )),
     }
-}
-
-fn shown(part: &StoredPart, algorithm: &str) -> Option<String> {
-    part.checksums.as_ref()?.get(algorithm).cloned()
 }
 
 fn most(requested: Option<i32>) -> S3Result<i32> {

@@ -15,7 +15,7 @@ use super::otlp::Encoding;
 use super::record::SpanRecord;
 use super::settings::TraceSettings;
 use super::tracer::Tracer;
-use crate::{Throttle, names};
+use crate::{Throttle, names, survive};
 
 /// How long a process that ends waits for the collector.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -134,7 +134,8 @@ impl Task {
             let mut batch = Vec::new();
             let is_last = self.fill(&mut batch).await;
             if !batch.is_empty() {
-                self.send(&batch).await;
+                // At worst the batch is lost.
+                survive("traces", self.send(&batch)).await;
             }
             if is_last && batch.len() < self.settings.batch_max {
                 return;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use tidegate::testkit::{GatewayProcess, until};
-use tidegate_rollout::{SavedPolicy, StoredRevision, sha256_hex};
+use tidegate_rollout::{SavedPolicy, StoredRevision};
 
 use super::kit::{EU, LOCAL, Scene, TO_US, in_force, metric};
 use crate::handing_on::kit::FleetScene;
@@ -13,21 +13,13 @@ use crate::world::{DEADLINE, client, wait_ready};
 
 /// A state file of another database, where a revision with another text is in force.
 fn of_another_database(folder: &Path, (revision, floor): (u32, u32)) {
-    let stored = StoredRevision {
-        revision,
-        body: TO_US.to_owned(),
-        sha256: sha256_hex(TO_US.as_bytes()),
-        language: 1,
-        floor: 0,
-        signature: None,
-    };
     let saved = SavedPolicy {
         fleet: "default".to_owned(),
         system: Some(1),
         timeline: 9,
         rollout: 50,
         floor_accepted: floor,
-        ..SavedPolicy::of(&stored)
+        ..SavedPolicy::of(&StoredRevision::unsigned(revision, TO_US))
     };
     let file = folder.join("traffic-policy.json");
     std::fs::write(file, saved.write().unwrap()).unwrap();

@@ -16,9 +16,9 @@ use tidegate_traffic::ramp_position;
 use tidegate_traffic::schedule::Schedule;
 use tidegate_traffic::show::{self, Explained};
 
+use super::arguments::ExplainPolicyCommand;
 use super::file::{print, print_pretty};
 use crate::gateway::cli::Exit;
-use crate::gateway::cli::arguments::ExplainPolicyCommand;
 use crate::http::{HostError, host, without_port};
 use crate::peers::Peer;
 

@@ -30,19 +30,18 @@ pub(super) async fn all_follow(
 ) -> Result<Followed, Exit> {
     let until = Instant::now() + WAIT;
     loop {
-        if let Some(back) = store.rolled_back_after(in_force.rollout).await? {
+        if let Some(back) = store.rolled_back_after(in_force.by.rollout).await? {
             return Ok(Followed::RolledBack(back));
         }
-        let later = store.rollouts_after(in_force.rollout).await?;
+        let later = store.rollouts_after(in_force.by.rollout).await?;
         let gateways = store.gateways().await?;
-        let by = in_force.by();
-        let lacks = |it: &&GatewayReport| it.follows() && !decides_by(it, &by, &later);
+        let lacks = |it: &&GatewayReport| it.follows() && !decides_by(it, &in_force.by, &later);
         let behind: Vec<_> = gateways.iter().filter(lacks).collect();
         if behind.is_empty() {
             return Ok(Followed::All);
         }
         if Instant::now() > until {
-            return Err(not_followed(&behind, in_force.revision));
+            return Err(not_followed(&behind, in_force.by.revision));
         }
         sleep(LOOK).await;
     }

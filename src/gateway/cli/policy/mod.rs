@@ -1,6 +1,7 @@
 //! `tidegate policy`: checks, tests, formats, shows, explains and replays a traffic policy; stores and
 //! rolls out its revisions.
 
+mod arguments;
 mod diff;
 mod explain;
 mod file;
@@ -13,13 +14,14 @@ mod rollout;
 mod status;
 mod store;
 
+pub(super) use arguments::PolicyCommand;
+
 use serde_json::json;
 use tidegate_model::{Environment, printable};
 use tidegate_traffic::compile;
 use tidegate_traffic::syntax::{Diagnostics, Source, format, parse};
 
 use super::Exit;
-use super::arguments::PolicyCommand;
 use crate::gateway::config::fleet_peers;
 use file::{accepted, compiled, policy_file, print_either, print_json, read, refuse, report};
 

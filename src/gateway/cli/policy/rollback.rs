@@ -29,9 +29,9 @@ pub(super) async fn roll_back(
         print(&format!("rollout {rollout} has ended\n"))?;
     }
     if let Followed::RolledBack(later) = all_follow(&store, in_force).await? {
-        return Err(taken_back(in_force.revision, &later));
+        return Err(taken_back(in_force.by.revision, &later));
     }
-    let text = match in_force.revision {
+    let text = match in_force.by.revision {
         0 => "the built-in policy is in force\n".to_owned(),
         revision => format!("revision {revision} is in force\n"),
     };

@@ -5,17 +5,19 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use tidegate_model::{Environment, printable};
-use tidegate_rollout::{ArmCounts, Course, GatewayReport, RolloutStage, StopReason, Told};
+use tidegate_rollout::{
+    ArmCounts, Course, FinishedRollout, GatewayReport, RolloutStage, StopReason, Told,
+};
 use tidegate_traffic::plan::Plan;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::arguments::RolloutCommand;
 use super::file::{print, print_either, print_json};
 use super::followed::{Followed, all_follow, in_words};
 use super::operator::operator;
 use super::store::{open, usable};
 use crate::gateway::cli::Exit;
-use crate::gateway::cli::arguments::RolloutCommand;
 use crate::policy_store::{
     InForceRow, LeadEvent, Leadership, NewRollout, OpenRow, StoreError, StoreSession, lead,
 };
@@ -34,7 +36,7 @@ pub(super) async fn rollout(
     let revision = command.revision;
     let (stored, plan) = usable(&store, revision).await?;
     let known = store.in_force().await?;
-    let in_force = known.revision;
+    let in_force = known.by.revision;
     if revision < in_force {
         return Err(StoreError::Below { revision, in_force }.into());
     }
@@ -74,9 +76,11 @@ pub(super) async fn rollout(
     };
     let ended = lead(&mut store, (course, &leader), interrupts()?, told).await?;
     let new = InForceRow {
-        rollout,
-        started,
-        revision,
+        by: FinishedRollout {
+            rollout,
+            started,
+            revision,
+        },
         base: in_force,
     };
     end(&store, ended, new).await
@@ -90,7 +94,7 @@ async fn is_in_force(store: &StoreSession, known: InForceRow, json: bool) -> Res
         Err(error) => return Err(error.into()),
     }
     store.refuse_open().await?;
-    let revision = known.revision;
+    let revision = known.by.revision;
     if let Followed::RolledBack(later) = all_follow(store, known).await? {
         return Err(taken_back(revision, &later));
     }
@@ -103,11 +107,11 @@ async fn is_in_force(store: &StoreSession, known: InForceRow, json: bool) -> Res
         reason: Some("it is in force already".to_owned()),
     };
     let text = format!("revision {revision} is in force already\n");
-    print_either(json, &json_line((known.rollout, revision), &done), &text)
+    print_either(json, &json_line((known.by.rollout, revision), &done), &text)
 }
 
 async fn end(store: &StoreSession, ended: Leadership, new: InForceRow) -> Result<(), Exit> {
-    let revision = new.revision;
+    let revision = new.by.revision;
     let why = |why: &dyn Display| format!("revision {revision} was taken back: {why}");
     match ended {
         Leadership::Done => match all_follow(store, new).await? {

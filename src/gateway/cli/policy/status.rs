@@ -71,7 +71,7 @@ pub(super) async fn status(environment: &Environment, json: bool) -> Result<(), 
 
 fn text(status: &Status) -> String {
     let in_force = &status.in_force;
-    let mut text = match (in_force.rollout, in_force.revision) {
+    let mut text = match (in_force.by.rollout, in_force.by.revision) {
         (0, _) => "in force  built-in; nothing was rolled out yet\n".to_owned(),
         (rollout, 0) => format!("in force  built-in, by rollout {rollout}\n"),
         (rollout, revision) => format!("in force  revision {revision}, by rollout {rollout}\n"),

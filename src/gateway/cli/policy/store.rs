@@ -9,12 +9,13 @@ use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::{LANGUAGE, Source};
 use tidegate_traffic::{compile, show};
 
+use super::arguments::PushCommand;
 use super::file::{accepted, print, print_as_is, print_either, print_pretty, read, refuse};
 use super::key::signing_key;
 use super::operator::{NAME_MAX, user};
 use crate::gateway::cli::Exit;
-use crate::gateway::cli::arguments::{PushCommand, revision};
 use crate::gateway::cli::primary::Primary;
+use crate::gateway::cli::values::revision;
 use crate::gateway::config::{fleet_name, fleet_peers, own_region};
 use crate::peers::{BUILT_IN, built_in_policy};
 use crate::policy_store::{NewRevision, StoreError, StoreSession};
@@ -218,7 +219,7 @@ pub(super) async fn content(
     }
     let store = open(environment).await?;
     let revision = match policy {
-        "active" => match store.in_force().await?.revision {
+        "active" => match store.in_force().await?.by.revision {
             0 => return Ok((BUILT_IN.to_owned(), built_in(environment)?.into_bytes())),
             revision => revision,
         },
