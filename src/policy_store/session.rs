@@ -10,7 +10,7 @@ use tokio_postgres::types::ToSql;
 use super::StoreError;
 use super::rows::{
     InForceRow, ListedRevision, NewRevision, OpenRow, STARTED, TEXT_MAX, finished, in_force,
-    listed, number, open_row, report, stored,
+    listed, open_row, report, stored,
 };
 use crate::postgres::{Connection, Server, Session, connect};
 use tidegate_rollout::{FinishedRollout, GatewayReport, StoredRevision};
