@@ -1,10 +1,13 @@
-//! Names of metrics, a reader for their text format, traces, the set-up of logs, and throttling of
+//! Names of metrics, their recorder, a reader for their text format, traces, the set-up of logs, and throttling of
 //! repeated messages.
 
 pub mod names;
+mod stripes;
 mod throttle;
 pub mod trace;
+mod labels;
 mod exemplars;
+mod recorder;
 mod openmetrics;
 mod exposition;
 mod interval;
@@ -23,4 +26,6 @@ pub use line_queue::LineWriter;
 pub use log_format::LogFormat;
 pub use logs::{ACCESS, LOG_FILTER, LogError, init_logs};
 pub use openmetrics::{OPENMETRICS, accepts_openmetrics, openmetrics};
+pub use recorder::{StripedRecorder, StripedSeries};
+pub use stripes::{STRIPES, stripe_of_this_thread};
 pub use throttle::Throttle;
