@@ -82,7 +82,7 @@ impl Lines {
         &self,
         now: Instant,
         round_trip: Duration,
-        has_idle: bool,
+        has_idle: impl FnOnce() -> bool,
         connections_max: usize,
         is_meant: impl Fn(ServerIdentity) -> bool,
     ) -> Option<Joined> {
@@ -90,7 +90,7 @@ impl Lines {
         lines.retain(|line| line.strong_count() > 0);
         let lines_max = lines_max(connections_max);
         let may_open = lines.len() < lines_max;
-        if may_open && has_idle {
+        if may_open && has_idle() {
             return None;
         }
         let known = lines.iter().take(lines_max).filter_map(Weak::upgrade);
