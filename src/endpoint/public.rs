@@ -40,10 +40,20 @@ use crate::cache::Hit;
 use crate::http::{Accounted, EndpointSeen, Hop, PROBE_PATHS, Problem, host, is_chunked};
 
 /// Answers every request of the public listener. Always ready.
+///
+/// Each connection has a clone, whose requests share its parts: so none counts a reference that all connections share.
+pub struct Public(Arc<Parts>);
+
 #[derive(Clone)]
-pub struct Public {
+struct Parts {
     frontend: Arc<Frontend>,
     probes: Router,
+}
+
+impl Clone for Public {
+    fn clone(&self) -> Self {
+        Self(Arc::new(Parts::clone(&self.0)))
+    }
 }
 
 /// Stored bytes, or the body that the stack has made.
@@ -53,15 +63,16 @@ impl Public {
     /// Puts the stack in front of the endpoints of `frontend` and in front of `probes`.
     #[must_use]
     pub fn new(frontend: &Arc<Frontend>, probes: Router) -> Self {
-        Self {
+        Self(Arc::new(Parts {
             frontend: Arc::clone(frontend),
             probes: probes.method_not_allowed_fallback(only_get),
-        }
+        }))
     }
 
     /// Looks for a fresh stored answer; requests for paths with a budget pass all layers instead.
     fn hit<B>(&self, request: &http::Request<B>) -> Option<Hit> {
-        let cache = self.frontend.cache.as_ref()?;
+        let frontend = &self.0.frontend;
+        let cache = frontend.cache.as_ref()?;
         if request
             .extensions()
             .get::<Hop>()
@@ -70,11 +81,17 @@ impl Public {
             return None;
         }
         Hit::find(cache, request, |path| {
-            let routes = self.frontend.routes.load();
+            let routes = frontend.routes.load();
             (!routes.limits(path)).then_some(routes.revision)
         })
     }
 }
+
+/// An answer at once, or one to wait for.
+type Answering = Either<
+    Ready<Result<Response<AnswerBody>, Infallible>>,
+    BoxFuture<'static, Result<Response<AnswerBody>, Infallible>>,
+>;
 
 impl<B> Service<http::Request<B>> for Public
 where
@@ -82,18 +99,26 @@ where
 {
     type Response = Response<AnswerBody>;
     type Error = Infallible;
-    type Future = Either<
-        Ready<Result<Self::Response, Infallible>>,
-        BoxFuture<'static, Result<Self::Response, Infallible>>,
-    >;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        self.answer(request)
+    }
+}
+
+impl Public {
+    /// Answers a request; for those whose connection is shared.
+    pub fn answer<B>(&self, request: http::Request<B>) -> Answering
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
         let head = request.method() == Method::HEAD;
-        let cross_origin = CrossOrigin::of(&self.frontend.routes.load(), &request);
+        let frontend = &self.0.frontend;
+        let cross_origin = CrossOrigin::of(&frontend.routes.load(), &request);
         let is_preflight = cross_origin.as_ref().is_some_and(CrossOrigin::is_preflight);
         let finish = move |mut response: Response<AnswerBody>| {
             if let Some(cross_origin) = cross_origin {
@@ -112,15 +137,16 @@ where
                 observer,
                 compression,
                 ..
-            } = &*self.frontend;
+            } = &**frontend;
             let response = hit.respond(observer, compression, request);
             return Either::Left(ready(Ok(finish(response))));
         }
         // The gateway that has handed it on compresses the answer.
         let is_hop = request.extensions().get::<Hop>().is_some();
-        let wanted = self.frontend.compression.wanted(request.headers());
-        let (Self { frontend, probes }, request) = (self.clone(), request.map(Body::new));
+        let wanted = frontend.compression.wanted(request.headers());
+        let (parts, request) = (Arc::clone(&self.0), request.map(Body::new));
         let answer = async move {
+            let Parts { frontend, probes } = &*parts;
             let stack = async |request: Request, seen: &EndpointSeen| {
                 if let Err(problem) = acceptable {
                     return problem.into_response().into();
@@ -131,11 +157,11 @@ where
                 let stack = AssertUnwindSafe(async {
                     // The gateway that has handed it on answers probes and limits rates.
                     if request.extensions().get::<Hop>().is_some() {
-                        return serve(&frontend, request, seen).await;
+                        return serve(frontend, request, seen).await;
                     }
                     match PROBE_PATHS.contains(&request.uri().path()) {
-                        true => probe(probes, request).await,
-                        false => rate_limit(&frontend, request, seen).await,
+                        true => probe(probes.clone(), request).await,
+                        false => rate_limit(frontend, request, seen).await,
                     }
                 });
                 stack.catch_unwind().await.unwrap_or_else(panicked)

@@ -175,14 +175,10 @@ impl Gateway {
 }
 
 impl Gateway {
-    /// Begins what keeps the live page, the metrics and the certificate up to date.
+    /// Begins what keeps the live page and the certificate up to date.
     fn begin_upkeep(&self, page: Arc<LivePage>, tasks: &mut JoinSet<()>) {
         tasks.spawn(again_and_again("live page", move || {
             Arc::clone(&page).run()
-        }));
-        let recorder = self.recorder.clone();
-        tasks.spawn(again_and_again("metrics", move || {
-            recorder.clone().upkeep()
         }));
         if let Some(tls) = self.tls.clone() {
             tasks.spawn(again_and_again("certificate", move || {

@@ -1,29 +1,30 @@
 //! A bound on the number of concurrent requests; a gauge shows the current number.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use metrics::Gauge;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Allows a bounded number of requests to be in progress.
+///
+/// The bound is exact, so that all threads change one number. A semaphore would also take a lock of those that wait,
+/// whenever room is given back, and none ever waits.
 pub struct ConcurrencyLimit {
-    free: Semaphore,
     count: usize,
-    taken: Gauge,
+    taken: AtomicUsize,
+    shown: Gauge,
 }
 
 /// Room for one request; dropping it frees the room.
-pub struct Permit<'a> {
-    _permit: SemaphorePermit<'a>,
-    taken: &'a Gauge,
-}
+pub struct Permit<'a>(&'a ConcurrencyLimit);
 
 impl ConcurrencyLimit {
     /// Starts with all of its room free.
-    pub fn new(count: usize, taken: Gauge) -> Self {
-        taken.set(0.0);
+    pub fn new(count: usize, shown: Gauge) -> Self {
+        shown.set(0.0);
         Self {
-            free: Semaphore::new(count),
             count,
-            taken,
+            taken: AtomicUsize::new(0),
+            shown,
         }
     }
 
@@ -34,22 +35,41 @@ impl ConcurrencyLimit {
 
     /// The number of further requests that there is room for.
     pub fn free(&self) -> usize {
-        self.free.available_permits()
+        self.count - self.taken.load(Ordering::Relaxed)
     }
 
     /// Takes room at once or not at all: a queue here would only be a slower refusal.
     pub fn enter(&self) -> Option<Permit<'_>> {
-        let permit = self.free.try_acquire().ok()?;
-        self.taken.increment(1);
-        Some(Permit {
-            _permit: permit,
-            taken: &self.taken,
-        })
+        let take = |taken| (taken < self.count).then_some(taken + 1);
+        let entered = self
+            .taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        entered.ok()?;
+        self.shown.increment(1);
+        Some(Permit(self))
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.taken.decrement(1);
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.shown.decrement(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_the_bound_enter_and_each_that_leaves_makes_room() {
+        let limit = ConcurrencyLimit::new(2, Gauge::noop());
+        let (one, another) = (limit.enter(), limit.enter());
+        assert!(one.is_some() && another.is_some() && limit.enter().is_none());
+        assert_eq!(limit.free(), 0);
+        drop(one);
+        assert_eq!(limit.free(), 1);
+        let third = limit.enter();
+        assert!(third.is_some() && limit.enter().is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! One client connection from accept to close.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -25,7 +26,7 @@ use super::client_body::ClientBody;
 use super::metered::Metered;
 use super::stream_task::StreamTasks;
 use super::tls::{begins_tls, chose_http2, refuse_cleartext};
-use super::tracked::Tracked;
+use super::tracked::{Ending, Tracked};
 use super::watched::{Protocol, Watched};
 use super::{Drain, Limits, Listener, TlsAcceptor};
 use tidegate_telemetry::names;
@@ -124,7 +125,7 @@ where
 {
     /// Serves the connection until the client closes it, it times out, or it should end and its
     /// requests in flight are answered.
-    pub(super) async fn serve(mut self, socket: TcpStream) {
+    pub(super) async fn serve(self, socket: TcpStream) {
         let peer = self.peer;
         if let Err(error) = set_options(&socket, &self.context.limits) {
             tracing::debug!(%peer, %error, "cannot set the options of a socket");
@@ -152,7 +153,7 @@ where
 
     /// Shakes hands, then serves the connection.
     async fn serve_tls(
-        &mut self,
+        &self,
         tls: &TlsAcceptor,
         socket: TcpStream,
         activity: &Arc<Activity>,
@@ -172,14 +173,14 @@ where
 
     /// Waits for a step that precedes the first request, within the time that a head may take.
     async fn begin<T>(
-        &mut self,
+        &self,
         step: impl Future<Output = io::Result<T>>,
         activity: &Activity,
     ) -> Result<T, BoxError> {
         tokio::select! {
             biased;
             outcome = step => Ok(outcome?),
-            _ = self.closing.changed() => Err("the listener has stopped".into()),
+            () = closed(&self.closing) => Err("the listener has stopped".into()),
             expiry = expired(activity, &self.context.limits) => {
                 self.context.count_expired(expiry.as_str(), 1);
                 Err("no request came in time".into())
@@ -189,7 +190,7 @@ where
 
     /// Serves requests until HTTP ends, and what follows it.
     async fn exchange<T>(
-        &mut self,
+        &self,
         mut socket: Watched<T>,
         protocol: Protocol,
         activity: &Arc<Activity>,
@@ -199,13 +200,15 @@ where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let context = Arc::clone(&self.context);
-        let left = Arc::new(OnceLock::new());
+        let ending = Arc::new(Ending {
+            drain: context.drain.clone(),
+            left: OnceLock::new(),
+        });
         let service = Tracked {
-            service: context.service.clone(),
+            service: RefCell::new(context.service.clone()),
             peer: self.peer,
             activity: Arc::clone(activity),
-            drain: context.drain.clone(),
-            left: Arc::clone(&left),
+            ending: Arc::clone(&ending),
             is_tls,
         };
         let outcome = match protocol {
@@ -229,7 +232,7 @@ where
                 self.attend(connection.as_mut(), close, activity).await
             }
         };
-        match (outcome, left.get()) {
+        match (outcome, ending.left.get()) {
             (Some(outcome), None) => outcome.map_err(BoxError::from),
             // The connection has changed to another protocol, which continues until it ends or the
             // drain cuts it off.
@@ -244,7 +247,7 @@ where
 
     /// Waits for the end of HTTP on a connection; returns `None` if that was cut off.
     async fn attend<C: Future>(
-        &mut self,
+        &self,
         mut connection: Pin<&mut C>,
         close: fn(Pin<&mut C>),
         activity: &Activity,
@@ -253,7 +256,7 @@ where
         tokio::select! {
             biased;
             outcome = connection.as_mut() => return Some(outcome),
-            _ = self.closing.changed() => {}
+            () = closed(&self.closing) => {}
             expiry = expired(activity, limits) => {
                 self.context.count_expired(expiry.as_str(), 1);
                 if expiry != Expiry::Idle {
@@ -281,6 +284,25 @@ fn set_options(socket: &TcpStream, limits: &Limits) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let timeout = limits.write_timeout + SYSTEM_MARGIN;
     SockRef::from(socket).set_tcp_user_timeout(Some(timeout))
+}
+
+/// Waits until connections should end. Must be polled by one task.
+///
+/// Those that wait are listed behind locks that all connections share. They are polled with every request, so
+/// that only the first poll takes its lock, and the one after the end.
+async fn closed(closing: &watch::Receiver<()>) {
+    let mut waiting = closing.clone();
+    let mut changed = pin!(waiting.changed());
+    let mut is_listed = false;
+    poll_fn(|cx| {
+        // An error is the end, too.
+        if is_listed && matches!(closing.has_changed(), Ok(false)) {
+            return Poll::Pending;
+        }
+        is_listed = true;
+        changed.as_mut().poll(cx).map(drop)
+    })
+    .await;
 }
 
 /// Waits until the connection times out. Must be polled after the connection in the same task: the

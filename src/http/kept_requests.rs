@@ -1,7 +1,9 @@
 //! The last requests of this process, to be looked up by their id.
 //!
-//! Each slot has a lock of its own, so that requests that end at the same time do not wait for each other.
+//! Each slot has a lock of its own, so that requests that end at the same time do not wait for each other. A thread
+//! takes several slots at a time, so that requests do not all change the number of the next one.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -12,9 +14,13 @@ use super::problem_kind::ProblemKind;
 use tidegate_model::{Level, RegionId};
 use tidegate_policy::Reason;
 use tidegate_telemetry::trace::{SpanId, TraceId};
+use tidegate_telemetry::{STRIPES, stripe_of_this_thread};
 
 /// Most requests that may be kept: 16 MiB.
 pub const REQUESTS_KEPT_MAX: usize = 25_000;
+
+/// Most slots that a thread takes at a time: until it has used them, they keep older requests.
+const RUN_MAX: usize = 16;
 
 /// What is known of a request that was answered. Nothing in it is a value that a client has sent, but the id.
 #[derive(Debug, Clone)]
@@ -103,7 +109,14 @@ type Slot = Mutex<Option<Box<KeptRequest>>>;
 pub struct KeptRequests {
     slots: Box<[Slot]>,
     next: AtomicUsize,
+    runs: [Run; STRIPES],
 }
+
+/// The slots that a thread has taken and not used, counted on beyond the last one. On cache lines of its own; two,
+/// because they are fetched in pairs.
+#[repr(align(128))]
+#[derive(Default)]
+struct Run(Mutex<Range<usize>>);
 
 impl KeptRequests {
     /// Keeps so many; `None` if that is none.
@@ -113,12 +126,13 @@ impl KeptRequests {
         (most > 0).then(|| Self {
             slots,
             next: AtomicUsize::new(0),
+            runs: std::array::from_fn(|_| Run::default()),
         })
     }
 
-    /// Keeps one in the place of the oldest.
+    /// Keeps one in the place of the oldest, or of one not much newer.
     pub(super) fn keep(&self, request: KeptRequest) {
-        let at = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len();
+        let at = self.take_slot() % self.slots.len();
         let mut newest = Some(Box::new(request));
         {
             // A panic while the lock is held loses a request at worst.
@@ -130,19 +144,28 @@ impl KeptRequests {
         // The oldest is dropped here, without the lock.
     }
 
+    /// Takes a slot out of the run of this thread.
+    fn take_slot(&self) -> usize {
+        // A panic while the lock is held cannot leave half a range.
+        let run = &self.runs[stripe_of_this_thread()].0;
+        let mut run = run.lock().unwrap_or_else(PoisonError::into_inner);
+        run.next().unwrap_or_else(|| {
+            let length = (self.slots.len() / STRIPES).clamp(1, RUN_MAX);
+            let first = self.next.fetch_add(length, Ordering::Relaxed);
+            *run = first + 1..first + length;
+            first
+        })
+    }
+
     /// Finds the newest with an id.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<KeptRequest> {
-        let next = self.next.load(Ordering::Relaxed);
-        let newest_first =
-            (1..=self.slots.len()).map(|back| next.wrapping_sub(back) % self.slots.len());
-        newest_first.into_iter().find_map(|at| {
-            let slot = self.slots[at]
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+        let found = self.slots.iter().filter_map(|slot| {
+            let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
             let found = slot.as_ref().filter(|kept| *kept.id == *id)?;
             Some(KeptRequest::clone(found))
-        })
+        });
+        found.max_by_key(|kept| kept.at)
     }
 }
 
@@ -174,6 +197,32 @@ mod tests {
             (None, Some(200), Some(200))
         );
         assert!(KeptRequests::new(0).is_none());
+    }
+
+    #[test]
+    fn of_requests_of_many_threads_the_last_ones_are_kept() {
+        let kept = KeptRequests::new(20 * RUN_MAX * STRIPES).unwrap();
+        let all = kept.slots.len();
+        for round in ["old", "new"] {
+            std::thread::scope(|scope| {
+                for thread in 0..4 {
+                    let kept = &kept;
+                    scope.spawn(move || {
+                        for number in 0..all / 4 {
+                            kept.keep(request(&format!("{round}-{thread}-{number}"), 200));
+                        }
+                    });
+                }
+            });
+        }
+        let ids = kept.slots.iter().map(|slot| {
+            let slot = slot.lock().unwrap();
+            slot.as_ref().map(|it| it.id.clone()).unwrap_or_default()
+        });
+        let ids: Vec<_> = ids.collect();
+        let new = ids.iter().filter(|id| id.starts_with("new-")).count();
+        assert!(new >= all - 4 * RUN_MAX, "{new} of {all}");
+        assert_eq!(kept.find("new-3-17").unwrap().status, 200);
     }
 
     #[test]

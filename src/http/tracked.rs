@@ -1,5 +1,6 @@
 //! A service and body that report to their connection's activity.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -26,12 +27,18 @@ pub(super) type TrackedBody<B> = Pieces<B, Option<InFlight>>;
 /// The service of one connection: adds the peer's address to each request, as
 /// [`ConnectInfo<SocketAddr>`](ConnectInfo), and tracks requests in flight.
 pub(super) struct Tracked<S> {
-    pub(super) service: S,
+    /// The connection's own, which is not cloned for every request: clones count references that all connections share.
+    pub(super) service: RefCell<S>,
     pub(super) peer: SocketAddr,
     pub(super) activity: Arc<Activity>,
-    pub(super) drain: Drain,
-    pub(super) left: Arc<OnceLock<Left>>,
+    pub(super) ending: Arc<Ending>,
     pub(super) is_tls: bool,
+}
+
+/// What ends HTTP on one connection.
+pub(super) struct Ending {
+    pub(super) drain: Drain,
+    pub(super) left: OnceLock<Left>,
 }
 
 /// Stands in the extensions of a request that came over TLS.
@@ -40,7 +47,7 @@ pub struct OverTls;
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Tracked<S>
 where
-    S: tower::Service<Request<ClientBody>, Response = Response<B>, Error = Infallible> + Clone,
+    S: tower::Service<Request<ClientBody>, Response = Response<B>, Error = Infallible>,
 {
     type Response = Response<TrackedBody<B>>;
     type Error = Infallible;
@@ -64,10 +71,9 @@ where
         TrackedFuture {
             // Services of this process are always ready: requests that cannot be served are
             // answered with an error.
-            answer: self.service.clone().call(request),
+            answer: self.service.borrow_mut().call(request),
             version,
-            drain: self.drain.clone(),
-            left: Arc::clone(&self.left),
+            ending: Arc::clone(&self.ending),
             in_flight: Some(in_flight),
             sends_body,
             closes,
@@ -92,8 +98,7 @@ pin_project! {
         #[pin]
         answer: F,
         version: Version,
-        drain: Drain,
-        left: Arc<OnceLock<Left>>,
+        ending: Arc<Ending>,
         in_flight: Option<InFlight>,
         sends_body: bool,
         // Whether the connection closes whatever the answer is.
@@ -138,11 +143,11 @@ where
         if let Some(tunnel) = tunnel {
             let _in_flight = in_flight.take();
             // A connection leaves HTTP only once.
-            let _first = this.left.set(Left { tunnel, _in_flight });
+            let _first = this.ending.left.set(Left { tunnel, _in_flight });
         }
         // During a drain clients move away one by one, rather than all together when the listener
         // stops.
-        let closes = *this.closes || is_early || this.drain.is_draining();
+        let closes = *this.closes || is_early || this.ending.drain.is_draining();
         if *this.version <= Version::HTTP_11 && !switches && closes {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);

@@ -17,7 +17,7 @@ use tidegate_fleet::{DrainRequest, WatcherId};
 use tidegate_model::RegionId;
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
-use tower::{Service as _, ServiceExt};
+use tower::ServiceExt;
 
 use super::event::Event;
 use super::fleet_drain::FleetDrain;
@@ -99,7 +99,7 @@ impl ServedPeer {
             *answer.status_mut() = StatusCode::NOT_IMPLEMENTED;
             return Ok(answer);
         }
-        let Ok(mut answer) = self.host.public.clone().call(request).await;
+        let Ok(mut answer) = self.host.public.answer(request).await;
         if connects && let Some(rest) = answer.extensions_mut().remove::<AfterHttp>() {
             *answer.status_mut() = StatusCode::OK;
             strip_hop_by_hop(answer.headers_mut());

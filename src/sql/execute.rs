@@ -1,7 +1,8 @@
 //! One statement on one connection, in one round trip.
 //!
 //! Everything a request needs is sent before the first answer is awaited: the futures are joined in
-//! the order in which the server must receive them, and each sends when it is first polled.
+//! the order in which the server must receive them, and each sends when it is first polled. Only a position
+//! that several reads share is requested a moment later.
 //! Dropping one of these futures leaves answers on the wire, so the caller must then give up the
 //! connection.
 //!
@@ -155,6 +156,12 @@ impl Prepared {
         arguments: &[Argument<'_>],
         options: ReadOptions,
     ) -> Result<Answer, Error> {
+        if let Some(position) = &self.position
+            && !options.resets_session
+            && lease.is_shared()
+        {
+            return Box::pin(self.read_with_others(lease, arguments, position)).await;
+        }
         if self.position.is_some() || options.resets_session {
             // Boxed: several times as large as what most reads need.
             return Box::pin(self.read_with_more(lease, arguments, options)).await;
@@ -165,6 +172,40 @@ impl Prepared {
             last: last_row(&rows),
             body: body(rows),
             position: None,
+            session_is_clean: true,
+        })
+    }
+
+    /// Reads on a shared connection. One position covers every read that was sent before it, so that reads which
+    /// are sent together request one.
+    async fn read_with_others(
+        &self,
+        lease: &Lease,
+        arguments: &[Argument<'_>],
+        position: &Statement,
+    ) -> Result<Answer, Error> {
+        let rows = async {
+            let rows = pin!(query(lease, &self.statement, arguments));
+            lease.in_one_go(rows).await
+        };
+        // In this order: the rows are requested when the first is polled.
+        let (rows, shown) = join(rows, lease.ask_together(position)).await;
+        let rows = rows?;
+        let position = match shown {
+            Some(shown) => parse_position(&shown),
+            // It shows why.
+            None => {
+                let own = pin!(lease.client().query_one(position, &[]));
+                match lease.in_one_go(own).await {
+                    Err(cause) if is_gone(&cause) => return Err(cause),
+                    own => own.ok().as_ref().and_then(parse_position),
+                }
+            }
+        };
+        Ok(Answer {
+            last: last_row(&rows),
+            body: body(rows),
+            position,
             session_is_clean: true,
         })
     }

@@ -1,10 +1,10 @@
 //! Exemplars: for each bucket of a histogram of requests, the newest sampled one that fell into it.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::labels::write_labels;
 use crate::trace::SpanContext;
 
 /// Upper edges of the buckets of every histogram, in seconds. 0.03 is the promise for `/public/*`, 0.25 and above
@@ -43,11 +43,7 @@ static EXEMPLARS: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 /// Notes a sampled request that a histogram has recorded.
 pub fn note_exemplar(metric: &str, labels: &[(&str, &str)], took: Duration, context: SpanContext) {
     let mut series = format!("{metric}_bucket{{");
-    for (name, value) in labels {
-        let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-        // Writing to a text cannot fail.
-        let _written = write!(series, "{name}=\"{}\",", value.replace('\n', "\\n"));
-    }
+    write_labels(&mut series, labels.iter().copied());
     let bucket = bucket_of(took.as_secs_f64());
     let exemplar = Exemplar {
         context,
@@ -73,7 +69,8 @@ fn keep(known: &mut Known, series: String, bucket: usize, exemplar: Exemplar, mo
     kept.newest = exemplar.at;
 }
 
-fn bucket_of(seconds: f64) -> usize {
+/// The bucket that a value counts in.
+pub(super) fn bucket_of(seconds: f64) -> usize {
     let edges = DURATION_EDGES.iter();
     edges.take_while(|edge| seconds > **edge).count()
 }

@@ -4,13 +4,12 @@
 //! line with them. A part that is full drops lines, which are counted.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-/// More than the threads of most machines; those beyond share parts.
-const PARTS: usize = 32;
+use super::stripes::{STRIPES, stripe_of_this_thread};
 
 /// Most bytes that wait in one part: some 6,000 lines, or a tenth of a second of a busy thread's.
 const PART_BYTES_MAX: usize = 4 << 20;
@@ -23,7 +22,7 @@ const GATHERED_FOR: Duration = Duration::from_millis(2);
 
 /// The queue; see the module.
 pub(crate) struct LineQueue {
-    parts: [Part; PARTS],
+    parts: [Part; STRIPES],
     writer: OnceLock<Thread>,
     /// Whether the writer knows that there are lines.
     is_woken: AtomicBool,
@@ -97,7 +96,7 @@ impl LineQueue {
 
     /// Appends a line, or drops and counts it. Lines of one thread keep their order.
     pub(crate) fn push(&self, line: &[u8]) {
-        let mut lines = self.parts[part_of_this_thread()].lock();
+        let mut lines = self.parts[stripe_of_this_thread()].lock();
         let before = lines.bytes.len();
         if before + line.len() > PART_BYTES_MAX {
             lines.dropped += 1;
@@ -172,14 +171,6 @@ impl LineQueue {
     }
 }
 
-fn part_of_this_thread() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static PART: usize = THREADS.fetch_add(1, Ordering::Relaxed) % PARTS;
-    }
-    PART.with(|part| *part)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
@@ -251,7 +242,7 @@ mod tests {
             queue.push(&line);
         }
         assert_eq!(
-            queue.parts[part_of_this_thread()].lock().bytes.len(),
+            queue.parts[stripe_of_this_thread()].lock().bytes.len(),
             PART_BYTES_MAX
         );
         drop(permits);

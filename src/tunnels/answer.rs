@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use http::{StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use metrics::Counter;
 use tidegate_model::RegionId;
 use tokio::time::Duration;
 
@@ -81,9 +82,14 @@ pub(super) fn switch(
 
 /// Counts how a request ended that was handed on.
 pub(super) fn count(region: &RegionId, outcome: &'static str) {
+    counter(region, outcome).increment(1);
+}
+
+/// The counter of those that ended so.
+pub(super) fn counter(region: &RegionId, outcome: &'static str) -> Counter {
     let labels = [
         ("region", region.to_string()),
         ("outcome", outcome.to_owned()),
     ];
-    metrics::counter!(names::TUNNEL_REQUESTS, &labels).increment(1);
+    metrics::counter!(names::TUNNEL_REQUESTS, &labels)
 }

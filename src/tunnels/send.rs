@@ -13,7 +13,7 @@ use tidegate_telemetry::names;
 use tidegate_traffic::health::Outcome;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::answer::{count, pass_on, switch};
+use super::answer::{count, counter, pass_on, switch};
 use super::table::RegionTunnels;
 use super::tunnel::Seat;
 use super::{Handed, HandedEnd, Parcel, Payload, TunnelFailure, Tunnels};
@@ -25,6 +25,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time after the body's own bound in which a late client body reports that itself.
 const UPLOAD_MARGIN: Duration = Duration::from_millis(50);
+
+/// The outcome of most requests.
+const ANSWERED: &str = "answered";
 
 /// What came of sending a request to a region.
 pub enum Sent {
@@ -50,11 +53,12 @@ impl Tunnels {
         known.count(parcel.budget);
         let mut outcome = OutcomeCount {
             region,
+            known: &known,
             outcome: "cancelled",
         };
         let sent = self.send_over_any(region, &known, parcel).await;
         outcome.outcome = match &sent {
-            Ok(Sent::Answer(_)) => "answered",
+            Ok(Sent::Answer(_)) => ANSWERED,
             Ok(Sent::Failed(TunnelFailure::NoTunnel, _)) => "refused",
             Ok(Sent::Failed(TunnelFailure::Deadline | TunnelFailure::NoTime, _)) => "deadline",
             Ok(Sent::Failed(TunnelFailure::Unprocessed(_), _)) => "moved",
@@ -78,7 +82,7 @@ impl Tunnels {
                 return Ok(Sent::Failed(TunnelFailure::NoTunnel, None));
             };
             tried.push(seat.0.connection);
-            match self.send_over(region, seat, parcel).await? {
+            match self.send_over((region, known), seat, parcel).await? {
                 // Another gateway of the region may take it.
                 Sent::Failed(TunnelFailure::NoTunnel, _) => {}
                 sent => return Ok(sent),
@@ -88,7 +92,7 @@ impl Tunnels {
 
     async fn send_over(
         &self,
-        region: &RegionId,
+        (region, known): (&RegionId, &RegionTunnels),
         seat: Seat,
         parcel: &Parcel,
     ) -> Result<Sent, SendError> {
@@ -112,7 +116,7 @@ impl Tunnels {
             }
         };
         match answered {
-            Ok(answer) => Ok(self.take_answer(region, seat, parcel, answer)),
+            Ok(answer) => Ok(self.take_answer((region, known), seat, parcel, answer)),
             Err(error) => {
                 if let Some(error) = body_error(parcel) {
                     return Err(error);
@@ -137,7 +141,7 @@ impl Tunnels {
 
     fn take_answer(
         &self,
-        region: &RegionId,
+        (region, known): (&RegionId, &RegionTunnels),
         seat: Seat,
         parcel: &Parcel,
         mut answer: Response<Incoming>,
@@ -151,8 +155,11 @@ impl Tunnels {
         let unprocessed = Unprocessed::read(answer.headers());
         let outcome = outcome_of(answer.status(), answer.headers());
         let took = took(parcel);
-        let labels = [("region", region.to_string())];
-        metrics::histogram!(names::TUNNEL_DURATION, &labels).record(took.as_secs_f64());
+        let durations = known.durations.get_or_init(|| {
+            let labels = [("region", region.to_string())];
+            metrics::histogram!(names::TUNNEL_DURATION, &labels)
+        });
+        durations.record(took.as_secs_f64());
         // How long a stored answer takes says nothing of a probe, which none satisfies.
         let is_stored = answer.headers().contains_key(AGE);
         let may_be_probed = parcel.may_be_probed && answer.status().is_success() && !is_stored;
@@ -175,12 +182,19 @@ impl Tunnels {
 /// Counts how a request ends, also if it is dropped.
 struct OutcomeCount<'a> {
     region: &'a RegionId,
+    known: &'a RegionTunnels,
     outcome: &'static str,
 }
 
 impl Drop for OutcomeCount<'_> {
     fn drop(&mut self) {
-        count(self.region, self.outcome);
+        match self.outcome {
+            ANSWERED => {
+                let new = || counter(self.region, ANSWERED);
+                self.known.answered.get_or_init(new).increment(1);
+            }
+            outcome => count(self.region, outcome),
+        }
     }
 }
 

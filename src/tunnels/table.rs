@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use hyper::client::conn::http2::SendRequest;
+use metrics::{Counter, Histogram};
 use tidegate_fleet::{ConnectionId, TUNNELS};
 use tidegate_model::RegionId;
 use tidegate_steering::RetryBudget;
@@ -56,6 +57,9 @@ pub(super) struct RegionTunnels {
     reaches_primary: AtomicBool,
     /// By the share of requests, in millionths, that policies grant.
     budgets: Mutex<BTreeMap<u32, RetryBudget>>,
+    /// How long answers take, and how many requests are answered: created when first needed, and once.
+    pub(super) durations: OnceLock<Histogram>,
+    pub(super) answered: OnceLock<Counter>,
 }
 
 impl Tunnels {

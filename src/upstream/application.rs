@@ -9,6 +9,7 @@ use tokio::time::{Duration, Instant};
 use super::balance::{Balance, NodeOrder};
 use super::client::Client;
 use super::connector::Connector;
+use super::node_metrics::NodeMetrics;
 use super::outgoing::Outgoing;
 use super::task_set::TaskSet;
 use super::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
@@ -17,7 +18,6 @@ use crate::http::roots;
 use crate::regions::RegionNode;
 use tidegate_model::RegionId;
 use tidegate_steering::{AttemptOutcome, Candidates, SharedSelector, Standing};
-use tidegate_telemetry::names;
 
 /// An application that requests are forwarded to.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Upstream {
     name: String,
     settings: UpstreamSettings,
     nodes: Vec<UpstreamNode>,
+    /// By the node's index.
+    metrics: Vec<NodeMetrics>,
     client: Client,
     balance: Balance,
     places: Arc<Semaphore>,
@@ -40,8 +42,12 @@ impl Upstream {
         let settings = config.settings.clone();
         let nodes: Vec<_> = settings.nodes.iter().map(UpstreamNode::new).collect();
         let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+        let metrics = nodes
+            .iter()
+            .map(|node| NodeMetrics::new(&config.name, &node.name));
         Ok(Self {
             name: config.name.clone(),
+            metrics: metrics.collect(),
             client: client(&settings)?,
             balance: Balance::new(count, &settings.steering),
             places: Arc::new(Semaphore::new(settings.limits.connections_max)),
@@ -163,24 +169,14 @@ impl Upstream {
         self.balance().report(node, known, comparable);
         if let Some(took) = answered_after {
             self.balance().answered(node, took);
-            let duration = metrics::histogram!(names::UPSTREAM_DURATION, &self.labels(node));
-            duration.record(took.as_secs_f64());
+            self.metrics[node].took(took);
         }
         self.count(node, outcome);
     }
 
     /// Records a node's outcome for the metrics alone.
     pub(super) fn count(&self, node: usize, outcome: &'static str) {
-        let [upstream, node] = self.labels(node);
-        let labels = [upstream, node, ("outcome", outcome.to_owned())];
-        metrics::counter!(names::UPSTREAM_REQUESTS, &labels).increment(1);
-    }
-
-    fn labels(&self, node: usize) -> [(&'static str, String); 2] {
-        [
-            ("upstream", self.name().to_owned()),
-            ("node", self.nodes()[node].name.clone()),
-        ]
+        self.metrics[node].count(outcome);
     }
 
     /// Admits one request to those under way.

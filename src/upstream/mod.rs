@@ -9,6 +9,7 @@ mod settings;
 mod error;
 mod hop_by_hop;
 mod node;
+mod node_metrics;
 mod last_heard;
 mod fault;
 mod balance;

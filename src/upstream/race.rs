@@ -17,6 +17,7 @@ use super::attempt::attempt;
 use super::error::AttemptError;
 use super::fault::Fault;
 use super::node::Visit;
+use super::node_metrics::ANSWERED;
 use super::outgoing::{Outgoing, Patience};
 use super::try_span::TrySpan;
 use super::upload::{Upload, UploadState};
@@ -198,7 +199,7 @@ impl<'r> UpstreamRace<'r> {
         };
         let failure = match answer.map(found) {
             Ok(found) if !found.response.status().is_server_error() => {
-                self.upstream.note(node, "answered", Some(took));
+                self.upstream.note(node, ANSWERED, Some(took));
                 let kind = || self.outgoing.kind();
                 self.upstream.balance().end_row(node, kind);
                 self.judge(Some(node));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tidegate::testkit::Cluster;
 use tokio::time::{Instant, timeout};
 
-use crate::world::{World, configured, gateway_of};
+use crate::world::{World, configured, gateway_of, header};
 
 /// Eight connections, four of which may be shared. Once the endpoint has proved quick, the third
 /// consecutive answer certainly comes from a shared one.
@@ -99,6 +99,26 @@ async fn a_slow_read_holds_nobody_up_who_shares_its_connection() {
     assert!(others < AT_ONCE, "{others:?}");
     // It was not restarted on another connection either.
     assert!(slow < Duration::from_secs(4) + AT_ONCE, "{slow:?}");
+}
+
+#[tokio::test]
+async fn reads_that_are_sent_together_each_get_a_token_that_covers_them() {
+    let world = world().await;
+    let read = async || {
+        let response = world.get_at("/nap/0", "strong").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        header(&response, "x-consistency-token").to_owned()
+    };
+    let mut known = BTreeSet::new();
+    for round in 0..5 {
+        let sql = format!("create table written_{round} ()");
+        world.cluster.primary.execute(&sql).await.unwrap();
+        let tokens = join_all((0..40).map(|_| read())).await;
+        assert!(tokens.iter().all(|token| !token.is_empty()));
+        // One that was answered with an older position would not cover what was written before.
+        assert!(tokens.iter().all(|token| !known.contains(token)));
+        known.extend(tokens);
+    }
 }
 
 #[tokio::test]

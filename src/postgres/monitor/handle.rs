@@ -59,7 +59,16 @@ impl Monitor {
     /// # Panics
     /// If the node is not one of those given to [`Monitor::start`].
     pub fn status(&self, node: &NodeId) -> Arc<NodeStatus> {
-        Arc::clone(self.published.knowledge().status(node))
+        Arc::clone(self.published.known_now().status(node))
+    }
+
+    /// Reads what is known about a node. Requests do so several times each, and all of them would count the same
+    /// references.
+    ///
+    /// # Panics
+    /// See [`Monitor::status`].
+    pub fn read<T>(&self, node: &NodeId, read: impl FnOnce(&NodeStatus) -> T) -> T {
+        read(self.published.known_now().status(node))
     }
 
     /// Returns what is known about all nodes, without waiting.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_postgres::Client;
@@ -75,6 +75,11 @@ impl Published {
 
     pub(super) fn knowledge(&self) -> Arc<Knowledge> {
         self.knowledge.load_full()
+    }
+
+    /// The same for short use, without counting a reference.
+    pub(super) fn known_now(&self) -> Guard<Arc<Knowledge>> {
+        self.knowledge.load()
     }
 
     pub(super) fn watch(&self, index: usize) -> watch::Receiver<Arc<NodeStatus>> {

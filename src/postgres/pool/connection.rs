@@ -44,7 +44,10 @@ impl NodeConnection {
     /// other types now.
     pub(super) fn follow_catalogue(&self) {
         let revision = self.catalogue.revision();
-        if self.prepared_at.swap(revision, Ordering::Relaxed) != revision {
+        // It is rarely another, and a swap would move the cache line between all who share the connection.
+        if self.prepared_at.load(Ordering::Relaxed) != revision
+            && self.prepared_at.swap(revision, Ordering::Relaxed) != revision
+        {
             self.client.statement_cache.clear();
         }
     }

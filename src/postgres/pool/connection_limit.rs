@@ -21,6 +21,8 @@ pub(super) struct ConnectionLimit {
     slots: Arc<Semaphore>,
     users: AtomicUsize,
     open: AtomicUsize,
+    /// The same as in the state, for requests to read.
+    max: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -58,6 +60,7 @@ impl ConnectionLimit {
             slots: Arc::new(Semaphore::new(configured)),
             users: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            max: AtomicUsize::new(configured),
             state: Mutex::new(State {
                 max: configured,
                 owed: 0,
@@ -78,7 +81,7 @@ impl ConnectionLimit {
 
     /// The most connections that there may be.
     pub(super) fn max(&self) -> usize {
-        self.state().max
+        self.max.load(Ordering::Relaxed)
     }
 
     /// Those that wait for a slot or have one.
@@ -171,6 +174,7 @@ impl ConnectionLimit {
             }
         }
         state.max = max;
+        self.max.store(max, Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

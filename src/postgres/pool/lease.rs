@@ -1,10 +1,12 @@
 //! A borrowed connection.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use tokio::time::{Instant, sleep};
+use tokio_postgres::{Row, Statement};
 
 use super::borrowed::Borrowed;
 use super::connection::NodeConnection;
@@ -54,6 +56,22 @@ impl Lease {
             Lent::Alone(_) => future.await,
             Lent::Shared(place) => place.connection().in_one_go(future).await,
         }
+    }
+
+    /// Asks a question that the server answers after all that was sent on this lease, once for all reads that ask it
+    /// at about the same time; it must be the same for all. None if it fails, or if the connection is not shared, where
+    /// it can be sent with the rest. Cancel-safe.
+    pub async fn ask_together(&self, question: &Statement) -> Option<Arc<Row>> {
+        match &self.0 {
+            Lent::Alone(_) => None,
+            Lent::Shared(place) => place.ask_together(question).await,
+        }
+    }
+
+    /// Whether other reads may be on the connection.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0, Lent::Shared(_))
     }
 
     /// The life of the server that answers on this connection.

@@ -7,15 +7,19 @@
 //! ([`Lease::held_up`](super::Lease::held_up)), and a line that any read has left is emptied before
 //! its connection serves again.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use futures_util::future::FutureExt;
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+use tokio_postgres::{Row, Statement};
 
 use super::borrowed::Borrowed;
 use super::connection::NodeConnection;
+use super::together::Together;
 use tidegate_model::ServerIdentity;
 
 /// Lines per node. One server process answers quick reads faster than its share of a gateway can
@@ -44,6 +48,7 @@ pub(super) struct Lines(Mutex<SmallVec<[Weak<Line>; LINES_MAX]>>);
 pub(super) struct Line {
     borrowed: Option<Box<Borrowed>>,
     state: Mutex<State>,
+    questions: Together<Option<Arc<Row>>>,
 }
 
 struct State {
@@ -82,7 +87,7 @@ impl Lines {
         &self,
         now: Instant,
         round_trip: Duration,
-        has_idle: bool,
+        has_idle: impl FnOnce() -> bool,
         connections_max: usize,
         is_meant: impl Fn(ServerIdentity) -> bool,
     ) -> Option<Joined> {
@@ -90,7 +95,7 @@ impl Lines {
         lines.retain(|line| line.strong_count() > 0);
         let lines_max = lines_max(connections_max);
         let may_open = lines.len() < lines_max;
-        if may_open && has_idle {
+        if may_open && has_idle() {
             return None;
         }
         let known = lines.iter().take(lines_max).filter_map(Weak::upgrade);
@@ -153,6 +158,7 @@ impl Line {
                 moved_at: now,
                 condemned: false,
             }),
+            questions: Together::default(),
         }
     }
 
@@ -218,6 +224,23 @@ impl Place {
 
     pub(super) fn connection(&self) -> &NodeConnection {
         self.line.connection()
+    }
+
+    /// Asks a question that the server answers after all that was sent from here; reads that ask it at about the same
+    /// time get one answer. None if it fails. Cancel-safe.
+    pub(super) async fn ask_together(&self, question: &Statement) -> Option<Arc<Row>> {
+        let ask = || {
+            // Held weakly: the line holds the question.
+            let (line, question) = (Arc::downgrade(&self.line), question.clone());
+            let asking = async move {
+                let line = line.upgrade()?;
+                let connection = line.connection();
+                let asked = pin!(connection.client.query_one(&question, &[]));
+                connection.in_one_go(asked).await.ok().map(Arc::new)
+            };
+            asking.boxed()
+        };
+        self.line.questions.ask(ask).await
     }
 
     /// Leaves with the answer and returns how long the server took: the time since the previous

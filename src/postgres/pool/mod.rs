@@ -14,6 +14,7 @@ mod connection_limit;
 mod gathering;
 mod keep_warm;
 mod lease;
+mod together;
 mod line;
 mod node;
 mod queue_delay;

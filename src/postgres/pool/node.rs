@@ -20,7 +20,7 @@ use crate::postgres::monitor::Monitor;
 use crate::postgres::pool::PoolSettings;
 use crate::postgres::{ConnectError, Connection, Server, Session, connect};
 use tidegate_model::ServerIdentity;
-use tidegate_model::{NodeId, RegionId};
+use tidegate_model::{NodeId, NodeStatus, RegionId};
 
 /// How long a connection may take to answer a request that has lost another one, before a new one
 /// is opened instead: a number of round trips, and a busy moment of a nearby server.
@@ -197,15 +197,16 @@ impl Node {
     /// # Errors
     /// See [`lease`](Self::lease).
     pub async fn share(&self, deadline: Instant) -> Result<Lease, PoolError> {
-        let status = self.monitor.status(&self.id);
-        let meant = status.last_identity;
-        let round_trip = status.round_trip.unwrap_or_default();
-        let join = |has_idle| {
+        let known = |status: &NodeStatus| (status.last_identity, status.round_trip);
+        let (meant, round_trip) = self.monitor.read(&self.id, known);
+        let round_trip = round_trip.unwrap_or_default();
+        let join = |prefers_idle: bool| {
             let (now, max) = (Instant::now(), self.limit.max());
+            let has_idle = || prefers_idle && self.pool.status().available > 0;
             let is_meant = |life| is_meant(life, meant);
             self.lines.join(now, round_trip, has_idle, max, is_meant)
         };
-        if let Some(joined) = join(self.pool.status().available > 0) {
+        if let Some(joined) = join(true) {
             if joined.is_long {
                 self.lines_long.notify_one();
             }
@@ -303,7 +304,8 @@ impl Node {
     /// Whether a server life is the one that the node's name leads to, as far as is known.
     #[must_use]
     pub fn leads_to(&self, life: ServerIdentity) -> bool {
-        is_meant(life, self.monitor.status(&self.id).last_identity)
+        let meant = self.monitor.read(&self.id, |status| status.last_identity);
+        is_meant(life, meant)
     }
 
     /// Waits until the monitor has seen the node: where the server takes few connections, its own comes
@@ -401,8 +403,8 @@ impl Node {
     /// The round trip between the gateway and the node, as far as it is known.
     #[must_use]
     pub fn round_trip(&self) -> Duration {
-        let status = self.monitor.status(&self.id);
-        status.round_trip.unwrap_or_default()
+        let round_trip = self.monitor.read(&self.id, |status| status.round_trip);
+        round_trip.unwrap_or_default()
     }
 }
 
