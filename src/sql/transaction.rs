@@ -8,8 +8,14 @@
 //!   back. So no statement runs without its settings and its role.
 //! * If `begin` itself fails, every part is a transaction of its own, which is read-only by the session's
 //!   default. The statement runs as the gateway's own role, and its answer is thrown away.
+//! * If the commit fails, which a client can cause (deferred constraints), the server skips the reset, which is
+//!   in the same message. It is sent again.
 //! * If the reset fails, the connection is closed.
 
+use std::future::ready;
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
 use futures_util::future::{join, join5};
 use smallvec::SmallVec;
 use tokio_postgres::types::{ToSql, Type};
@@ -102,15 +108,12 @@ impl Work<'_> {
         };
         let position = position.transpose();
         let position = position.map_err(|cause| Failure::of(cause, self.statement, &[], false))?;
-        let (begun, set, rows, committed, (reset, position)) = join5(
+        let (begun, set, rows, (committed, reset), position) = join5(
             client.batch_execute(begin),
             set(client, self.local),
             self.query(client),
-            client.batch_execute("commit"),
-            join(
-                client.batch_execute(reset),
-                query_position(client, position),
-            ),
+            commit_and_reset(client, reset),
+            query_position(client, position),
         )
         .await;
         Ok(Ended {
@@ -222,6 +225,24 @@ impl SetError {
             Self::Role(cause) => Failure::of_role(cause, statement),
         }
     }
+}
+
+/// Commits and resets the session: one message, and one more after a commit that failed, of which the server
+/// has skipped the rest.
+async fn commit_and_reset(client: &Client, reset: &str) -> (Result<(), Error>, Result<(), Error>) {
+    match commit_with(client, reset).await {
+        Ok(reset) => (Ok(()), reset),
+        Err(cause) => (Err(cause), client.batch_execute(reset).await),
+    }
+}
+
+/// Sends `commit` and a reset. Returns the result of the reset if the transaction has been committed: each
+/// command is answered for itself, the commit once it has taken effect.
+async fn commit_with(client: &Client, reset: &str) -> Result<Result<(), Error>, Error> {
+    let text = format!("commit; {reset}");
+    let mut answers = pin!(client.simple_query_raw(&text).await?);
+    answers.try_next().await?;
+    Ok(answers.try_for_each(|_answer| ready(Ok(()))).await)
 }
 
 async fn query_position(

@@ -156,6 +156,39 @@ async fn a_statement_that_fails_leaves_nothing_either() {
     assert!(states.iter().all(|state| *state == fresh[0]), "{states:?}");
 }
 
+/// Commits fail at the gateway's only connection, each with a lock that its session would keep.
+#[tokio::test]
+async fn a_commit_that_fails_leaves_nothing_and_closes_no_connection() {
+    let schema = "
+        create table seats (number int unique deferrable initially deferred);
+        insert into seats values (1)";
+    let endpoints = r#"
+        [pool]
+        connections_max = 1
+        [[endpoint]]
+        method = "POST"
+        path = "/seats"
+        sql = "insert into seats values (1) returning pg_try_advisory_lock(7) as locked"
+        [[endpoint]]
+        method = "POST"
+        path = "/session"
+        single = true
+        sql = "select pg_backend_pid() as pid, (select count(*) from pg_locks where locktype = 'advisory') as locks"
+        "#;
+    let world = World::with_file(schema, endpoints).await;
+    let session = async || {
+        let response = world.request(Method::POST, "/session").send().await;
+        response.unwrap().json::<Value>().await.unwrap()
+    };
+    let before = session().await;
+    assert_eq!(before["locks"], 0);
+    for _ in 0..16 {
+        let taken = world.request(Method::POST, "/seats").send().await.unwrap();
+        assert_eq!(taken.status(), StatusCode::CONFLICT);
+        assert_eq!(session().await, before);
+    }
+}
+
 #[tokio::test]
 async fn reads_beside_one_that_changes_its_session_see_their_own_tables() {
     let world = world().await;
