@@ -10,6 +10,7 @@ mod failure;
 mod latencies;
 mod lexer;
 mod names;
+mod written;
 mod parameter;
 mod quickness;
 mod least_recent;

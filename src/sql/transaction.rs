@@ -21,12 +21,11 @@ use smallvec::SmallVec;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
-use super::execute::{
-    Answer, POSITION, body, is_gone, last_row, parse_position, reset_after_read, reset_after_write,
-};
+use super::execute::{Answer, POSITION, body, is_gone, last_row, parse_position};
 use super::local_settings::BoundSettings;
 use super::{Argument, Failure, SqlStatement};
 use crate::postgres::pool::Lease;
+use crate::postgres::{reset_after_read, reset_after_write};
 use tidegate_model::Timeline;
 
 /// The default of sessions, whatever an endpoint's settings have made of it.
@@ -49,11 +48,22 @@ pub struct Work<'a> {
 /// Runs a statement in a read-write transaction and takes the position after its commit. A server
 /// in recovery or on another timeline than the primary's refuses before anything is executed.
 ///
+/// Without `resets_session` the statement is proven to leave nothing but values of sequences.
+///
 /// # Errors
 /// A [`Failure`]. If its kind is `Unavailable` the statement may have been committed: it was sent
 /// and no answer arrived.
-pub async fn write(lease: &Lease, work: Work<'_>, timeline: Timeline) -> Result<Answer, Failure> {
-    let (begin, reset) = (begin_on(timeline), reset_after_write());
+pub async fn write(
+    lease: &Lease,
+    work: Work<'_>,
+    timeline: Timeline,
+    resets_session: bool,
+) -> Result<Answer, Failure> {
+    let begin = begin_on(timeline);
+    let reset = match resets_session {
+        true => reset_after_write(),
+        false => "discard sequences".to_owned(),
+    };
     let ended = work.run(lease, &begin, &reset, true).await?;
     work.answer(lease, ended, Failure::of_begin).await
 }

@@ -1,5 +1,7 @@
 //! Nothing that one request's statement leaves in a session reaches another request.
 
+mod writes;
+
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
