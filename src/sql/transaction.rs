@@ -21,15 +21,13 @@ use smallvec::SmallVec;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
+use super::begin::{Begin, GUARD, digits};
 use super::execute::{Answer, POSITION, body, is_gone, last_row, parse_position};
 use super::local_settings::BoundSettings;
 use super::{Argument, Failure, SqlStatement};
 use crate::postgres::pool::Lease;
 use crate::postgres::{reset_after_read, reset_after_write};
 use tidegate_model::Timeline;
-
-/// The default of sessions, whatever an endpoint's settings have made of it.
-const BEGIN_READ: &str = "begin isolation level read committed read only";
 
 /// Sets the role until the end of the transaction.
 const SET_ROLE: &str = "select pg_catalog.set_config('role', $1, true)";
@@ -59,12 +57,20 @@ pub async fn write(
     timeline: Timeline,
     resets_session: bool,
 ) -> Result<Answer, Failure> {
-    let begin = begin_on(timeline);
+    let timeline = digits(timeline);
     let reset = match resets_session {
         true => reset_after_write(),
         false => "discard sequences".to_owned(),
     };
-    let ended = work.run(lease, &begin, &reset, true).await?;
+    let mut ended = work.run_on(lease, &timeline, &reset).await?;
+    // A function had deallocated all prepared statements: without the guard nothing was executed.
+    if ended.begun.as_ref().is_err_and(is_gone) && ended.reset.is_ok() {
+        let cache = &lease.client().statement_cache;
+        cache.remove(GUARD, &[]);
+        cache.remove(POSITION, &[]);
+        // Boxed: large and rarely needed.
+        ended = Box::pin(work.run_on(lease, &timeline, &reset)).await?;
+    }
     work.answer(lease, ended, Failure::of_begin).await
 }
 
@@ -78,7 +84,11 @@ pub(super) async fn read_in_transaction(
     with_position: bool,
 ) -> Result<Answer, Failure> {
     let reset = reset_after_read();
-    let ended = work.run(lease, BEGIN_READ, &reset, with_position).await?;
+    let position = match with_position {
+        true => Some(work.prepare(lease, POSITION).await?),
+        false => None,
+    };
+    let ended = work.run(lease, &Begin::Read, &reset, position).await;
     let of_begin = |cause, statement: &SqlStatement| Failure::of(cause, statement, &[], true);
     let answer = work.answer(lease, ended, of_begin).await;
     answer.map_err(Failure::of_read)
@@ -101,39 +111,50 @@ enum SetError {
 }
 
 impl Work<'_> {
+    /// Prepares a statement other than the work's own, unless the connection has it.
+    async fn prepare(&self, lease: &Lease, text: &str) -> Result<Statement, Failure> {
+        let prepared = lease.client().prepare_cached(text).await;
+        prepared.map_err(|cause| Failure::of(cause, self.statement, &[], false))
+    }
+
+    /// Runs a write on the primary of a timeline.
+    async fn run_on(&self, lease: &Lease, timeline: &str, reset: &str) -> Result<Ended, Failure> {
+        let prepare = |text| self.prepare(lease, text);
+        let (guard, position) = join(prepare(GUARD), prepare(POSITION)).await;
+        let begin = Begin::Write {
+            timeline,
+            guard: guard?,
+        };
+        Ok(self.run(lease, &begin, reset, Some(position?)).await)
+    }
+
     /// Runs all parts. The statement is parsed in its own transaction, which locks the objects that it
     /// names: no value is ever converted by a column's former type, and no name is looked up by another
     /// role than the transaction's.
     async fn run(
         &self,
         lease: &Lease,
-        begin: &str,
+        begin: &Begin<'_>,
         reset: &str,
-        with_position: bool,
-    ) -> Result<Ended, Failure> {
+        position: Option<Statement>,
+    ) -> Ended {
         let client = lease.client();
-        let position = match with_position {
-            true => Some(client.prepare_cached(POSITION).await),
-            false => None,
-        };
-        let position = position.transpose();
-        let position = position.map_err(|cause| Failure::of(cause, self.statement, &[], false))?;
         let (begun, set, rows, (committed, reset), position) = join5(
-            client.batch_execute(begin),
+            begin.send(client),
             set(client, self.local),
             self.query(client),
             commit_and_reset(client, reset),
             query_position(client, position),
         )
         .await;
-        Ok(Ended {
+        Ended {
             begun,
             set,
             rows,
             committed,
             reset,
             position,
-        })
+        }
     }
 
     /// The answer, or the meaning of the first part that failed.
@@ -270,15 +291,4 @@ async fn position_anew(lease: &Lease) -> Option<Row> {
     client.statement_cache.remove(POSITION, &[]);
     let position = client.prepare_cached(POSITION).await.ok()?;
     client.query_one(&position, &[]).await.ok()
-}
-
-/// Begins a transaction that fails on any server except the primary of a timeline: in recovery
-/// `read write` is refused, and on another timeline the text cannot be cast to a number. The
-/// statements that are sent with it then fail too, and the commit rolls back.
-pub(crate) fn begin_on(Timeline(number): Timeline) -> String {
-    format!(
-        "begin isolation level read committed read write; \
-         select (case left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) \
-         when '{number:08X}' then '0' else 'not the primary of timeline {number}' end)::int"
-    )
 }

@@ -230,7 +230,8 @@ async fn reads_go_on_when_a_function_gives_up_all_prepared_statements() {
     for level in ["strong", "eventual", "session"] {
         for _ in 0..4 {
             world.run_by_get("deallocate all", level).await;
-            world.run_by_post("deallocate all").await;
+            let posted = world.run_by_post("deallocate all").await;
+            assert_eq!(posted.status(), StatusCode::OK);
             let reads = (0..16).map(|_| world.get_at("/accounts/1", level));
             for response in join_all(reads).await {
                 assert_eq!(response.status(), StatusCode::OK);
