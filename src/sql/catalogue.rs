@@ -188,8 +188,8 @@ pub(crate) async fn stateless<'a>(
         .map(|sql| (sql, Names::of(sql.statement.text())))
         .collect();
     let writes = named.iter().filter(|(sql, _)| !sql.is_read);
-    let words = writes.flat_map(|(_, names)| names.words.clone()).collect();
-    let written = Written::of(client, &words).await?;
+    let words = writes.flat_map(|(_, names)| names.words.clone());
+    let written = Written::of(client, &words.collect()).await?;
     let named = named
         .into_iter()
         .filter_map(|(sql, names)| match sql.is_read {

@@ -36,8 +36,8 @@ const SCHEMA: &str = "
     create table givers (id int primary key);
     create table takers (id int default leak() references givers on update set default);
     create table grandparents (id int primary key);
-    create table between (id int primary key references grandparents on delete cascade);
-    create table grandchildren (id int references between on delete set null);
+    create table middles (id int primary key references grandparents on delete cascade);
+    create table grandchildren (id int references middles on delete set null);
     create table parted (id int) partition by range (id);
     create table part (id int);
     create table divided (id int) partition by range (id);
@@ -51,7 +51,7 @@ const SCHEMA: &str = "
     insert into givers values (1);
     insert into takers values (1);
     insert into grandparents values (1);
-    insert into between values (1);
+    insert into middles values (1);
     insert into grandchildren values (1);
     insert into heirs values (1);
     create trigger leaking before insert on triggered for each row execute function leaking();
