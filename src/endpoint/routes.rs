@@ -11,7 +11,7 @@ use crate::http::RateLimits;
 use crate::regions::{
     Entrance, GeoDatabase, PolicyFile, PolicyTrial, RegionNode, TrafficPlans, TrafficPolicy,
 };
-use crate::sql::{Database, POSITION};
+use crate::sql::{Database, GUARD, POSITION};
 use crate::upstream::Upstreams;
 use tidegate_model::{ConfigError, RegionId, normalise};
 use tidegate_policy::{Cors, PolicyTable};
@@ -197,7 +197,7 @@ impl Routes {
     }
 
     /// The texts of the statements that connections prepare before they serve: reads, at most a
-    /// hundred, first those that requests have already run.
+    /// hundred, first those that requests have already run, after what the gateway itself needs.
     #[must_use]
     pub fn warm_statements(&self) -> Vec<String> {
         let endpoints = || {
@@ -208,7 +208,9 @@ impl Routes {
         let used = endpoints().filter(|sql| sql.quickness.is_known());
         let unused = endpoints().filter(|sql| !sql.quickness.is_known());
         let texts = used.chain(unused).map(|sql| sql.statement.text());
-        let texts = [POSITION].into_iter().chain(texts);
+        let has_writes = self.router.sql_endpoints().any(|(_, sql)| !sql.is_read);
+        let guard = has_writes.then_some(GUARD);
+        let texts = [POSITION].into_iter().chain(guard).chain(texts);
         texts.take(WARM_MAX).map(str::to_owned).collect()
     }
 }

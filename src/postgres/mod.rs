@@ -6,6 +6,7 @@
 mod connection;
 pub mod monitor;
 pub mod pool;
+mod reset;
 mod server;
 mod server_error;
 mod ssl_mode;
@@ -14,6 +15,7 @@ mod tls_error;
 mod url;
 
 pub use connection::{ConnectError, Connection, Session, connect, identify};
+pub(crate) use reset::{reset_after_read, reset_after_write};
 pub use server::Server;
 pub use server_error::ServerError;
 pub use ssl_mode::SslMode;

@@ -4,7 +4,8 @@
 //! A statement leaves nothing if everything that it names is harmless: the server's own functions
 //! that are not volatile (or are in [`HARMLESS`]), tables without row-level policies, types without
 //! user-defined functions. A user-defined function in SQL or PL/pgSQL is read like a statement;
-//! views and other functions are not analysed: the session is reset after such a statement.
+//! views and other functions are not analysed: the session is reset after such a statement. A write
+//! must also [run nothing else](super::written) that may leave something; it may advance sequences.
 //! Volatility counts as proof only for the server's own functions.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,11 +15,12 @@ use tokio_postgres::{Client, Error};
 
 use super::SqlTarget;
 use super::names::Names;
+use super::written::Written;
 
 /// Changes when anything changes that the types of parameters or the proofs below depend on.
 /// Statistics, sizes and the contents of tables are left out, as are temporary objects.
 const FINGERPRINT: &str = "select coalesce(sum(hashtextextended(fact, 0)), 0)::text from ( \
-    select 'class' || (oid, relname, relnamespace, relkind, relrowsecurity, relforcerowsecurity)::text \
+    select 'class' || (oid, relname, relnamespace, relkind, relam, relrowsecurity, relforcerowsecurity)::text \
         from pg_class where oid >= 16384 and relpersistence <> 't' and relkind <> 't' \
     union all select 'attribute' || (attrelid, attname, atttypid, atttypmod, attisdropped)::text \
         from pg_attribute a join pg_class c on c.oid = attrelid \
@@ -32,8 +34,16 @@ const FINGERPRINT: &str = "select coalesce(sum(hashtextextended(fact, 0)), 0)::t
     union all select 'policy' || (oid, xmin)::text from pg_policy \
     union all select 'rule' || (oid, xmin)::text from pg_rewrite where oid >= 16384 \
     union all select 'index' || (indexrelid, indexprs is null, indpred is null)::text from pg_index \
-        where indexrelid >= 16384 and (indexprs is not null or indpred is not null) \
-    union all select 'constraint' || (oid, xmin)::text from pg_constraint where contypid <> 0 and oid >= 16384 \
+        where indexrelid >= 16384 and (indexprs is not null or indpred is not null \
+            or exists (select from unnest(indclass::oid[]) class where class >= 16384)) \
+    union all select 'constraint' || (o.oid, o.xmin)::text from pg_constraint o left join pg_class c on c.oid = conrelid \
+        where o.oid >= 16384 and relpersistence is distinct from 't' \
+    union all select 'default' || (d.oid, d.xmin)::text from pg_attrdef d join pg_class c on c.oid = adrelid \
+        where d.oid >= 16384 and relpersistence <> 't' \
+    union all select 'trigger' || (t.oid, t.xmin)::text from pg_trigger t join pg_class c on c.oid = tgrelid \
+        where t.oid >= 16384 and relpersistence <> 't' \
+    union all select 'inherits' || (inhrelid, inhparent)::text from pg_inherits join pg_class c on c.oid = inhrelid \
+        where relpersistence <> 't' \
     union all select 'schema' || (oid, nspname)::text from pg_namespace \
         where oid >= 16384 and nspname !~ '^pg_(toast_)?temp_' \
     ) catalogue(fact)";
@@ -100,7 +110,8 @@ const DEPTH_MAX: usize = 8;
 
 /// Finds which of the words `$1` name something that may leave something in a session, which
 /// operators may, and the texts of functions that must be read as well: `word`, `operator`, or
-/// `function` and `body`, with `null` in the other columns. `$2` are the harmless functions.
+/// `function` and `body`, with `null` in the other columns. `$2` are the harmless functions. The checks of
+/// domains count as texts of what has or contains a domain: they may call any of the server's functions.
 ///
 /// `steps` goes from each user-defined type to its parts. A type is plain if all of them are
 /// enumerations and the server's types without a cast function, and no check of a domain calls a
@@ -127,12 +138,17 @@ const UNPROVEN: &str = "with recursive \
             and prolang in (select l.oid from pg_language l where lanname in ('sql', 'plpgsql')) \
             and not exists (select from unnest(proargtypes::oid[] || prorettype || proallargtypes) it \
                 where it in (select type from uncertain)) as is_text \
-        from words join pg_proc p on proname = word::name) \
+        from words join pg_proc p on proname = word::name), \
+    domains(word, domain) as ( \
+        select word, part from words join pg_type t on typname = word::name join steps on type = t.oid \
+        union select word, part from words join pg_class c on relname = word::name \
+            join pg_attribute on attrelid = c.oid and attnum > 0 join steps on type = atttypid) \
     select proname::text, null, null, null from functions \
         where oid >= 16384 and not is_text or oid < 16384 and (provolatile = 'v' and proname <> all ($2::text[]) \
         or proargtypes::oid[] && array['internal'::regtype, 'cstring'::regtype]::oid[] \
         or proname ~ '_to_xml(schema|_and_xmlschema)?$' or proname like 'pg_input_%') \
     union select null, null, proname::text, prosrc from functions where is_text \
+    union select null, null, word, pg_get_constraintdef(oid) from domains join pg_constraint on contypid = domain \
     union select word, null, null, null from words join pg_type on typname = word::name \
         where oid in (select type from uncertain) and typrelid not in \
             (select oid from pg_class where relkind in ('r', 'p', 'm', 'v')) \
@@ -159,17 +175,28 @@ pub(crate) async fn fingerprint(client: &Client) -> Result<String, Error> {
     client.query_one(FINGERPRINT, &[]).await?.try_get(0)
 }
 
-/// Finds those of some reads that leave nothing in a session.
+/// Finds those of some statements that leave nothing in a session; of writes those that leave nothing but values
+/// of sequences.
 ///
 /// # Errors
 /// If the server does not answer, or refuses.
 pub(crate) async fn stateless<'a>(
     client: &Client,
-    reads: impl Iterator<Item = &'a SqlTarget>,
+    statements: impl Iterator<Item = &'a SqlTarget>,
 ) -> Result<Vec<&'a SqlTarget>, Error> {
-    let named: Vec<_> = reads
+    let named: Vec<_> = statements
         .map(|sql| (sql, Names::of(sql.statement.text())))
         .collect();
+    let writes = named.iter().filter(|(sql, _)| !sql.is_read);
+    let words = writes.flat_map(|(_, names)| names.words.clone());
+    let written = Written::of(client, &words.collect()).await?;
+    let named = named
+        .into_iter()
+        .filter_map(|(sql, names)| match sql.is_read {
+            true => Some((sql, names)),
+            false => Some((sql, written.by(names)?)),
+        });
+    let named: Vec<_> = named.collect();
     let words = named.iter().flat_map(|(_, names)| names.words.clone());
     let found = Found::of_all(client, words.collect()).await?;
     let stateless = named
@@ -185,7 +212,7 @@ struct Found {
     unproven: BTreeSet<String>,
     /// Operators that may.
     operators: Vec<String>,
-    /// The names in the texts of functions, by the functions' names.
+    /// The names in the texts of functions and of checks, by the names of what has them.
     functions: BTreeMap<String, Vec<Names>>,
 }
 

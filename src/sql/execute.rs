@@ -20,6 +20,7 @@ use tokio_postgres::{Error, Row, Statement};
 
 use super::{Argument, Failure, SqlStatement};
 use crate::postgres::pool::Lease;
+use crate::postgres::reset_after_read;
 use tidegate_model::{Lsn, Timeline};
 
 /// The result of a statement.
@@ -51,10 +52,10 @@ pub struct Position {
     pub timeline: Option<Timeline>,
 }
 
-/// The options of a read.
+/// The options of a statement.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOptions {
-    /// Whether a position is requested.
+    /// Whether a position is requested; it always is by a write.
     pub with_position: bool,
     /// Whether the session is reset: the statement is not proven to leave nothing in it.
     pub resets_session: bool,
@@ -271,30 +272,6 @@ fn may_be_stale(cause: &Error) -> bool {
 /// Whether the server does not have the prepared statement, so that nothing was executed.
 pub(crate) fn is_gone(cause: &Error) -> bool {
     cause.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME)
-}
-
-/// Undoes what a read may have left in its session: settings and roles, cursors, channels, advisory
-/// locks, the seed of `random`. A read-only transaction creates no temporary table and advances no
-/// sequence.
-///
-/// If it fails, its transaction remains open: no statement that was sent after it is executed. The
-/// isolation level is given because a replica refuses one that may have been left behind.
-pub(super) fn reset_after_read() -> String {
-    reset("")
-}
-
-/// Like [`reset_after_read`], and also undoes what only a write can leave.
-pub(super) fn reset_after_write() -> String {
-    reset("discard temp; discard sequences; ")
-}
-
-fn reset(first: &str) -> String {
-    let seed = fastrand::f64();
-    format!(
-        "begin isolation level read committed; {first}reset all; close all; unlisten *; \
-         set session authorization default; reset role; \
-         select pg_catalog.pg_advisory_unlock_all(), pg_catalog.setseed({seed}); commit"
-    )
 }
 
 /// Queries with borrowed arguments.

@@ -17,8 +17,8 @@ const IMPLIED_OPERATORS: [&str; 12] = [
     "=", "<>", "<", ">", "<=", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~",
 ];
 
-/// The names in one statement.
-#[derive(Debug, Default)]
+/// The names in one statement, or in several.
+#[derive(Debug, Default, Clone)]
 pub(super) struct Names {
     /// Words and quoted identifiers, as spelled in the catalogue.
     pub(super) words: BTreeSet<String>,
@@ -62,6 +62,13 @@ impl Names {
         }
         names.operators.extend((!run.is_empty()).then_some(run));
         names
+    }
+
+    /// Adds the names of another text.
+    pub(super) fn add(&mut self, other: Self) {
+        self.words.extend(other.words);
+        self.operators.extend(other.operators);
+        self.has_escapes |= other.has_escapes;
     }
 
     /// Whether an operator may occur in one of the runs.

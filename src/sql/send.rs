@@ -118,7 +118,8 @@ impl Sending<'_> {
             match self.asked.timeline {
                 // Boxed: large and not needed for most reads.
                 Some(timeline) if !self.request.safe => {
-                    Box::pin(write(lease, work, timeline)).await
+                    let resets_session = self.options.resets_session;
+                    Box::pin(write(lease, work, timeline, resets_session)).await
                 }
                 _ if local.is_some() => {
                     let with_position = self.options.with_position;

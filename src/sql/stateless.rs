@@ -1,4 +1,4 @@
-//! The statements that are proven to leave nothing in a session, by node.
+//! The statements that are proven to leave nothing in a session, by node; writes may leave values of sequences.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -8,23 +8,26 @@
 //!   back. So no statement runs without its settings and its role.
 //! * If `begin` itself fails, every part is a transaction of its own, which is read-only by the session's
 //!   default. The statement runs as the gateway's own role, and its answer is thrown away.
+//! * If the commit fails, which a client can cause (deferred constraints), the server skips the reset, which is
+//!   in the same message. It is sent again.
 //! * If the reset fails, the connection is closed.
 
+use std::future::ready;
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
 use futures_util::future::{join, join5};
 use smallvec::SmallVec;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
-use super::execute::{
-    Answer, POSITION, body, is_gone, last_row, parse_position, reset_after_read, reset_after_write,
-};
+use super::begin::{Begin, GUARD, digits};
+use super::execute::{Answer, POSITION, body, is_gone, last_row, parse_position};
 use super::local_settings::BoundSettings;
 use super::{Argument, Failure, SqlStatement};
 use crate::postgres::pool::Lease;
+use crate::postgres::{reset_after_read, reset_after_write};
 use tidegate_model::Timeline;
-
-/// The default of sessions, whatever an endpoint's settings have made of it.
-const BEGIN_READ: &str = "begin isolation level read committed read only";
 
 /// Sets the role until the end of the transaction.
 const SET_ROLE: &str = "select pg_catalog.set_config('role', $1, true)";
@@ -43,12 +46,31 @@ pub struct Work<'a> {
 /// Runs a statement in a read-write transaction and takes the position after its commit. A server
 /// in recovery or on another timeline than the primary's refuses before anything is executed.
 ///
+/// Without `resets_session` the statement is proven to leave nothing but values of sequences.
+///
 /// # Errors
 /// A [`Failure`]. If its kind is `Unavailable` the statement may have been committed: it was sent
 /// and no answer arrived.
-pub async fn write(lease: &Lease, work: Work<'_>, timeline: Timeline) -> Result<Answer, Failure> {
-    let (begin, reset) = (begin_on(timeline), reset_after_write());
-    let ended = work.run(lease, &begin, &reset, true).await?;
+pub async fn write(
+    lease: &Lease,
+    work: Work<'_>,
+    timeline: Timeline,
+    resets_session: bool,
+) -> Result<Answer, Failure> {
+    let timeline = digits(timeline);
+    let reset = match resets_session {
+        true => reset_after_write(),
+        false => "discard sequences".to_owned(),
+    };
+    let mut ended = work.run_on(lease, &timeline, &reset).await?;
+    // A function had deallocated all prepared statements: without the guard nothing was executed.
+    if ended.begun.as_ref().is_err_and(is_gone) && ended.reset.is_ok() {
+        let cache = &lease.client().statement_cache;
+        cache.remove(GUARD, &[]);
+        cache.remove(POSITION, &[]);
+        // Boxed: large and rarely needed.
+        ended = Box::pin(work.run_on(lease, &timeline, &reset)).await?;
+    }
     work.answer(lease, ended, Failure::of_begin).await
 }
 
@@ -62,7 +84,11 @@ pub(super) async fn read_in_transaction(
     with_position: bool,
 ) -> Result<Answer, Failure> {
     let reset = reset_after_read();
-    let ended = work.run(lease, BEGIN_READ, &reset, with_position).await?;
+    let position = match with_position {
+        true => Some(work.prepare(lease, POSITION).await?),
+        false => None,
+    };
+    let ended = work.run(lease, &Begin::Read, &reset, position).await;
     let of_begin = |cause, statement: &SqlStatement| Failure::of(cause, statement, &[], true);
     let answer = work.answer(lease, ended, of_begin).await;
     answer.map_err(Failure::of_read)
@@ -85,42 +111,50 @@ enum SetError {
 }
 
 impl Work<'_> {
+    /// Prepares a statement other than the work's own, unless the connection has it.
+    async fn prepare(&self, lease: &Lease, text: &str) -> Result<Statement, Failure> {
+        let prepared = lease.client().prepare_cached(text).await;
+        prepared.map_err(|cause| Failure::of(cause, self.statement, &[], false))
+    }
+
+    /// Runs a write on the primary of a timeline.
+    async fn run_on(&self, lease: &Lease, timeline: &str, reset: &str) -> Result<Ended, Failure> {
+        let prepare = |text| self.prepare(lease, text);
+        let (guard, position) = join(prepare(GUARD), prepare(POSITION)).await;
+        let begin = Begin::Write {
+            timeline,
+            guard: guard?,
+        };
+        Ok(self.run(lease, &begin, reset, Some(position?)).await)
+    }
+
     /// Runs all parts. The statement is parsed in its own transaction, which locks the objects that it
     /// names: no value is ever converted by a column's former type, and no name is looked up by another
     /// role than the transaction's.
     async fn run(
         &self,
         lease: &Lease,
-        begin: &str,
+        begin: &Begin<'_>,
         reset: &str,
-        with_position: bool,
-    ) -> Result<Ended, Failure> {
+        position: Option<Statement>,
+    ) -> Ended {
         let client = lease.client();
-        let position = match with_position {
-            true => Some(client.prepare_cached(POSITION).await),
-            false => None,
-        };
-        let position = position.transpose();
-        let position = position.map_err(|cause| Failure::of(cause, self.statement, &[], false))?;
-        let (begun, set, rows, committed, (reset, position)) = join5(
-            client.batch_execute(begin),
+        let (begun, set, rows, (committed, reset), position) = join5(
+            begin.send(client),
             set(client, self.local),
             self.query(client),
-            client.batch_execute("commit"),
-            join(
-                client.batch_execute(reset),
-                query_position(client, position),
-            ),
+            commit_and_reset(client, reset),
+            query_position(client, position),
         )
         .await;
-        Ok(Ended {
+        Ended {
             begun,
             set,
             rows,
             committed,
             reset,
             position,
-        })
+        }
     }
 
     /// The answer, or the meaning of the first part that failed.
@@ -224,6 +258,24 @@ impl SetError {
     }
 }
 
+/// Commits and resets the session: one message, and one more after a commit that failed, of which the server
+/// has skipped the rest.
+async fn commit_and_reset(client: &Client, reset: &str) -> (Result<(), Error>, Result<(), Error>) {
+    match commit_with(client, reset).await {
+        Ok(reset) => (Ok(()), reset),
+        Err(cause) => (Err(cause), client.batch_execute(reset).await),
+    }
+}
+
+/// Sends `commit` and a reset. Returns the result of the reset if the transaction has been committed: each
+/// command is answered for itself, the commit once it has taken effect.
+async fn commit_with(client: &Client, reset: &str) -> Result<Result<(), Error>, Error> {
+    let text = format!("commit; {reset}");
+    let mut answers = pin!(client.simple_query_raw(&text).await?);
+    answers.try_next().await?;
+    Ok(answers.try_for_each(|_answer| ready(Ok(()))).await)
+}
+
 async fn query_position(
     client: &Client,
     position: Option<Statement>,
@@ -239,15 +291,4 @@ async fn position_anew(lease: &Lease) -> Option<Row> {
     client.statement_cache.remove(POSITION, &[]);
     let position = client.prepare_cached(POSITION).await.ok()?;
     client.query_one(&position, &[]).await.ok()
-}
-
-/// Begins a transaction that fails on any server except the primary of a timeline: in recovery
-/// `read write` is refused, and on another timeline the text cannot be cast to a number. The
-/// statements that are sent with it then fail too, and the commit rolls back.
-pub(crate) fn begin_on(Timeline(number): Timeline) -> String {
-    format!(
-        "begin isolation level read committed read write; \
-         select (case left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) \
-         when '{number:08X}' then '0' else 'not the primary of timeline {number}' end)::int"
-    )
 }

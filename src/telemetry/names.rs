@@ -113,8 +113,8 @@ pub const POOL_CONNECTIONS: &str = "tidegate_pool_connections";
 pub const POOL_IDLE: &str = "tidegate_pool_idle";
 /// Requests waiting for a connection. Gauge; label `node`.
 pub const POOL_WAITING: &str = "tidegate_pool_waiting";
-/// Statements of reads. Gauge; labels `node` and `session`: `kept` where the catalogue proves that they
-/// leave nothing in it, else `reset`, after every run.
+/// Statements. Gauge; labels `node` and `session`: `kept` where the catalogue proves that they leave nothing
+/// in it (writes: nothing but values of sequences), else `reset`, after every run.
 pub const STATEMENTS: &str = "tidegate_statements";
 /// Requests on paths that shared caches may store. Counter; label `result`: `hit`, `stale`,
 /// `stale-if-error`, `miss`, `collapsed` or `bypass`.

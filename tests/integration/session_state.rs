@@ -1,5 +1,7 @@
 //! Nothing that one request's statement leaves in a session reaches another request.
 
+mod writes;
+
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -156,6 +158,39 @@ async fn a_statement_that_fails_leaves_nothing_either() {
     assert!(states.iter().all(|state| *state == fresh[0]), "{states:?}");
 }
 
+/// Commits fail at the gateway's only connection, each with a lock that its session would keep.
+#[tokio::test]
+async fn a_commit_that_fails_leaves_nothing_and_closes_no_connection() {
+    let schema = "
+        create table seats (number int unique deferrable initially deferred);
+        insert into seats values (1)";
+    let endpoints = r#"
+        [pool]
+        connections_max = 1
+        [[endpoint]]
+        method = "POST"
+        path = "/seats"
+        sql = "insert into seats values (1) returning pg_try_advisory_lock(7) as locked"
+        [[endpoint]]
+        method = "POST"
+        path = "/session"
+        single = true
+        sql = "select pg_backend_pid() as pid, (select count(*) from pg_locks where locktype = 'advisory') as locks"
+        "#;
+    let world = World::with_file(schema, endpoints).await;
+    let session = async || {
+        let response = world.request(Method::POST, "/session").send().await;
+        response.unwrap().json::<Value>().await.unwrap()
+    };
+    let before = session().await;
+    assert_eq!(before["locks"], 0);
+    for _ in 0..16 {
+        let taken = world.request(Method::POST, "/seats").send().await.unwrap();
+        assert_eq!(taken.status(), StatusCode::CONFLICT);
+        assert_eq!(session().await, before);
+    }
+}
+
 #[tokio::test]
 async fn reads_beside_one_that_changes_its_session_see_their_own_tables() {
     let world = world().await;
@@ -195,7 +230,8 @@ async fn reads_go_on_when_a_function_gives_up_all_prepared_statements() {
     for level in ["strong", "eventual", "session"] {
         for _ in 0..4 {
             world.run_by_get("deallocate all", level).await;
-            world.run_by_post("deallocate all").await;
+            let posted = world.run_by_post("deallocate all").await;
+            assert_eq!(posted.status(), StatusCode::OK);
             let reads = (0..16).map(|_| world.get_at("/accounts/1", level));
             for response in join_all(reads).await {
                 assert_eq!(response.status(), StatusCode::OK);

@@ -1,13 +1,14 @@
 //! How a pool opens and verifies a connection.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::{ClientWrapper, ManagerConfig, RecyclingMethod};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
@@ -16,7 +17,7 @@ use super::connection_limit::{ConnectionLimit, Open};
 use super::gathering::Gathering;
 use super::settings::PoolSettings;
 use super::spacing::Spacing;
-use crate::postgres::{ConnectError, Server, Session, identify};
+use crate::postgres::{ConnectError, Server, Session, identify, reset_after_write};
 use tidegate_model::NodeId;
 use tidegate_model::ServerIdentity;
 
@@ -41,7 +42,7 @@ pub(super) struct NodeConnection {
 
 impl NodeConnection {
     /// Drops the prepared statements if the catalogue has changed since: their parameters may have
-    /// other types now.
+    /// other types now. What statements have left whose proof was void before that was seen is undone.
     pub(super) fn follow_catalogue(&self) {
         let revision = self.catalogue.revision();
         // It is rarely another, and a swap would move the cache line between all who share the connection.
@@ -49,6 +50,9 @@ impl NodeConnection {
             && self.prepared_at.swap(revision, Ordering::Relaxed) != revision
         {
             self.client.statement_cache.clear();
+            let reset = reset_after_write();
+            // Sent now and answered to nobody: after one that fails, the server executes nothing else.
+            let _unanswered = pin!(self.client.batch_execute(&reset)).now_or_never();
         }
     }
 

@@ -19,7 +19,7 @@ async fn write(node: &Node, timeline: u32) -> Result<(), FailureKind> {
         arguments: &[],
         local: None,
     };
-    let written = sql::write(&lease, work, Timeline(timeline)).await;
+    let written = sql::write(&lease, work, Timeline(timeline), true).await;
     lease.settle();
     written.map(drop).map_err(|failure| failure.kind)
 }
