@@ -119,7 +119,7 @@ where
         // The gateway that has handed it on compresses the answer.
         let is_hop = request.extensions().get::<Hop>().is_some();
         let wanted = self.frontend.compression.wanted(request.headers());
-        let (Self { frontend, probes }, request) = (self.clone(), request.map(Body::new));
+        let (Self { frontend, probes }, request) = (self.clone(), request.map(boxed));
         let answer = async move {
             let stack = async |request: Request, seen: &EndpointSeen| {
                 if let Err(problem) = acceptable {
@@ -148,6 +148,17 @@ where
             Ok(finish(response.map(EitherBody::Right)))
         };
         Either::Right(answer.boxed())
+    }
+}
+
+/// Most requests have no body, and need no memory for one.
+fn boxed<B>(body: B) -> Body
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    match body.is_end_stream() {
+        true => Body::empty(),
+        false => Body::new(body),
     }
 }
 

@@ -10,11 +10,11 @@ use tidegate_model::RegionId;
 use tokio::time::Duration;
 
 use super::tunnel::Seat;
+use super::tunnel_metrics::count;
 use crate::http::{AfterHttp, TIDEGATE_UNPROCESSED};
 use crate::upstream::{
     AnswerSource, Download, DownloadError, relay_upgraded, strip_hop_by_hop, with_websocket,
 };
-use tidegate_telemetry::names;
 
 /// What an answer comes over.
 struct FromTunnel {
@@ -77,13 +77,4 @@ pub(super) fn switch(
         .extensions_mut()
         .insert(AfterHttp::new(rest.boxed()));
     response
-}
-
-/// Counts how a request ended that was handed on.
-pub(super) fn count(region: &RegionId, outcome: &'static str) {
-    let labels = [
-        ("region", region.to_string()),
-        ("outcome", outcome.to_owned()),
-    ];
-    metrics::counter!(names::TUNNEL_REQUESTS, &labels).increment(1);
 }

@@ -9,13 +9,13 @@ use hyper::body::Incoming;
 use smallvec::SmallVec;
 use tidegate_fleet::ConnectionId;
 use tidegate_model::RegionId;
-use tidegate_telemetry::names;
 use tidegate_traffic::health::Outcome;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::answer::{count, pass_on, switch};
+use super::answer::{pass_on, switch};
 use super::table::RegionTunnels;
 use super::tunnel::Seat;
+use super::tunnel_metrics::ANSWERED;
 use super::{Handed, HandedEnd, Parcel, Payload, TunnelFailure, Tunnels};
 use crate::http::{Unprocessed, refused_upgrade};
 use crate::upstream::{UploadState, UpstreamError, encode_path};
@@ -50,11 +50,12 @@ impl Tunnels {
         known.count(parcel.budget);
         let mut outcome = OutcomeCount {
             region,
+            known: &known,
             outcome: "cancelled",
         };
         let sent = self.send_over_any(region, &known, parcel).await;
         outcome.outcome = match &sent {
-            Ok(Sent::Answer(_)) => "answered",
+            Ok(Sent::Answer(_)) => ANSWERED,
             Ok(Sent::Failed(TunnelFailure::NoTunnel, _)) => "refused",
             Ok(Sent::Failed(TunnelFailure::Deadline | TunnelFailure::NoTime, _)) => "deadline",
             Ok(Sent::Failed(TunnelFailure::Unprocessed(_), _)) => "moved",
@@ -78,7 +79,7 @@ impl Tunnels {
                 return Ok(Sent::Failed(TunnelFailure::NoTunnel, None));
             };
             tried.push(seat.0.connection);
-            match self.send_over(region, seat, parcel).await? {
+            match self.send_over((region, known), seat, parcel).await? {
                 // Another gateway of the region may take it.
                 Sent::Failed(TunnelFailure::NoTunnel, _) => {}
                 sent => return Ok(sent),
@@ -88,7 +89,7 @@ impl Tunnels {
 
     async fn send_over(
         &self,
-        region: &RegionId,
+        (region, known): (&RegionId, &RegionTunnels),
         seat: Seat,
         parcel: &Parcel,
     ) -> Result<Sent, SendError> {
@@ -112,7 +113,7 @@ impl Tunnels {
             }
         };
         match answered {
-            Ok(answer) => Ok(self.take_answer(region, seat, parcel, answer)),
+            Ok(answer) => Ok(self.take_answer((region, known), seat, parcel, answer)),
             Err(error) => {
                 if let Some(error) = body_error(parcel) {
                     return Err(error);
@@ -137,7 +138,7 @@ impl Tunnels {
 
     fn take_answer(
         &self,
-        region: &RegionId,
+        (region, known): (&RegionId, &RegionTunnels),
         seat: Seat,
         parcel: &Parcel,
         mut answer: Response<Incoming>,
@@ -151,8 +152,7 @@ impl Tunnels {
         let unprocessed = Unprocessed::read(answer.headers());
         let outcome = outcome_of(answer.status(), answer.headers());
         let took = took(parcel);
-        let labels = [("region", region.to_string())];
-        metrics::histogram!(names::TUNNEL_DURATION, &labels).record(took.as_secs_f64());
+        known.metrics.took(region, took);
         // How long a stored answer takes says nothing of a probe, which none satisfies.
         let is_stored = answer.headers().contains_key(AGE);
         let may_be_probed = parcel.may_be_probed && answer.status().is_success() && !is_stored;
@@ -175,12 +175,13 @@ impl Tunnels {
 /// Counts how a request ends, also if it is dropped.
 struct OutcomeCount<'a> {
     region: &'a RegionId,
+    known: &'a RegionTunnels,
     outcome: &'static str,
 }
 
 impl Drop for OutcomeCount<'_> {
     fn drop(&mut self) {
-        count(self.region, self.outcome);
+        self.known.metrics.count(self.region, self.outcome);
     }
 }
 

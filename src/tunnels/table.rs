@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::tunnel::Tunnel;
+use super::tunnel_metrics::TunnelMetrics;
 use crate::http::ConnectionWindows;
 
 /// Ends of requests that wait for the fleet's driver, which takes them twenty times a second; what is
@@ -54,6 +55,7 @@ pub struct Tunnels {
 pub(super) struct RegionTunnels {
     tunnels: ArcSwap<Vec<Arc<Tunnel>>>,
     reaches_primary: AtomicBool,
+    pub(super) metrics: TunnelMetrics,
     /// By the share of requests, in millionths, that policies grant.
     budgets: Mutex<BTreeMap<u32, RetryBudget>>,
 }

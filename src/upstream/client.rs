@@ -5,60 +5,74 @@
 //! next answer. Neither says anything about the request, so it is sent again, on a new connection, if
 //! that is safe. Deliberately absent: any other reason to repeat a request.
 
-use std::error::Error;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Extensions, Request, Response};
-use http_body_util::{Either, Empty};
-use hyper::body::Incoming;
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::Duration;
+use http::header::HOST;
+use http::{HeaderValue, Request, Response, Uri};
+use hyper::client::conn::http1;
+use tower::{BoxError, ServiceExt};
 
-use super::connector::{ConnectionUse, Connector};
-use super::upload::UploadBody;
-
-/// How long a connection is kept for the next request: less than the five seconds after which
-/// Node.js, which has one of the shortest timeouts, closes it, so that few requests are sent on one
-/// being closed.
-const KEEP_ALIVE: Duration = Duration::from_secs(4);
+use super::connector::Connector;
+use super::link::{AnswerBody, Link, Refused, RequestBody};
+use super::links::Links;
 
 /// Most fields of an answer: as many as fit into a head of `header_bytes_max` on HTTP/2, where each
 /// counts 32 bytes or more. hyper allocates space for all of them before it reads, which costs
 /// about 4 µs per answer (4,096 would cost 13).
 const FIELDS_MAX: usize = 1 << 10;
 
-/// Idle connections kept to one node.
-const IDLE_MAX: usize = 256;
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is no connection.
+    #[error("no connection could be opened")]
+    Connect(#[source] BoxError),
+    /// The connection has failed.
+    #[error("the connection failed")]
+    Connection(#[source] hyper::Error),
+}
 
-/// The body of a request to a node, if it has one.
-pub(super) type RequestBody = Either<Empty<Bytes>, UploadBody>;
+impl ClientError {
+    /// Whether nothing of the request was sent.
+    pub(super) fn is_unsent(&self) -> bool {
+        match self {
+            Self::Connect(_) => true,
+            Self::Connection(error) => error.is_canceled(),
+        }
+    }
 
-/// Sends requests over HTTP/1.1: WebSockets need it, and only there is it certain what was sent. It
-/// follows no redirects and ignores proxies in the environment.
+    /// Whether what came is not HTTP.
+    pub(super) fn is_parse(&self) -> bool {
+        match self {
+            Self::Connect(_) => false,
+            Self::Connection(error) => error.is_parse(),
+        }
+    }
+}
+
+/// Sends requests to one node over HTTP/1.1: WebSockets need it, and only there is it certain what was
+/// sent. It follows no redirects and ignores proxies in the environment.
 #[derive(Debug)]
 pub(super) struct Client {
-    /// Keeps its connections.
-    kept: legacy::Client<Connector, RequestBody>,
-    /// Opens a connection for every request.
-    fresh: legacy::Client<Connector, RequestBody>,
+    connector: Connector,
+    http: http1::Builder,
+    /// The node's URL.
+    origin: Uri,
+    host: HeaderValue,
+    /// The connections that are kept for the next requests.
+    links: Arc<Links<Link>>,
 }
 
 impl Client {
-    pub(super) fn new(connector: Connector) -> Self {
-        let mut builder = legacy::Client::builder(TokioExecutor::new());
-        builder
-            // hyper repeats only requests of which it has sent nothing.
-            .retry_canceled_requests(true)
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(KEEP_ALIVE)
-            .http1_max_headers(FIELDS_MAX);
+    pub(super) fn new(connector: Connector, origin: Uri) -> Self {
+        let mut http = http1::Builder::new();
+        http.max_headers(FIELDS_MAX);
         Self {
-            kept: builder
-                .pool_max_idle_per_host(IDLE_MAX)
-                .build(connector.clone()),
-            fresh: builder.pool_max_idle_per_host(0).build(connector),
+            connector,
+            http,
+            host: host(&origin),
+            origin,
+            links: Arc::default(),
         }
     }
 
@@ -68,42 +82,60 @@ impl Client {
         &self,
         request: impl Fn() -> Request<RequestBody>,
         may_be_repeated: impl FnOnce() -> bool,
-    ) -> Result<Response<Incoming>, legacy::Error> {
-        match self.kept.request(request()).await {
-            Ok(mut answer) => {
-                if let Some(use_so_far) = answer.extensions_mut().remove::<ConnectionUse>() {
-                    use_so_far.record_answer();
-                }
-                Ok(answer)
-            }
-            Err(error) if is_of_kept_connection(&error) && may_be_repeated() => {
+    ) -> Result<Response<AnswerBody>, ClientError> {
+        let mut next = self.addressed(request());
+        while let Some(link) = self.links.take() {
+            let Refused { error, unsent } = match link.exchange(next).await {
+                Ok(answer) => return Ok(answer),
+                Err(refused) => refused,
+            };
+            if let Some(unsent) = unsent {
+                next = *unsent;
+            } else if may_be_repeated() {
                 tracing::debug!(%error, "a kept connection was of no use; trying a new one");
-                self.fresh.request(request()).await
+                next = self.addressed(request());
+                break;
+            } else {
+                return Err(ClientError::Connection(error));
             }
-            Err(error) => Err(error),
         }
+        let answer = self.connect().await?.exchange(next).await;
+        answer.map_err(|refused| ClientError::Connection(refused.error))
+    }
+
+    /// Addresses a request to the node, whose path follows the method then.
+    fn addressed(&self, mut request: Request<RequestBody>) -> Request<RequestBody> {
+        let uri = request.uri_mut();
+        if uri.authority().is_some() {
+            *uri = uri
+                .path_and_query()
+                .cloned()
+                .map(Uri::from)
+                .unwrap_or_default();
+        }
+        request.headers_mut().insert(HOST, self.host.clone());
+        request
+    }
+
+    async fn connect(&self) -> Result<Link, ClientError> {
+        let connected = self.connector.clone().oneshot(self.origin.clone()).await;
+        let socket = connected.map_err(ClientError::Connect)?;
+        let opened = self.http.handshake(socket).await;
+        let (sender, connection) = opened.map_err(ClientError::Connection)?;
+        let driver = Box::pin(connection.with_upgrades());
+        Ok(Link::new(sender, driver, Arc::clone(&self.links)))
     }
 }
 
-/// Whether a connection that had answered before brought no answer to this request.
-fn is_of_kept_connection(error: &legacy::Error) -> bool {
-    let mut facts = Extensions::new();
-    if let Some(connection) = error.connect_info() {
-        connection.get_extras(&mut facts);
-    }
-    let kept = facts.get::<ConnectionUse>();
-    kept.is_some_and(ConnectionUse::has_answered)
-}
-
-/// Whether nothing of the request was sent.
-pub(super) fn is_unsent(error: &legacy::Error) -> bool {
-    error.is_connect() || of_hyper(error).is_some_and(hyper::Error::is_canceled)
-}
-
-/// The error of the connection, if there was one.
-pub(super) fn of_hyper(error: &legacy::Error) -> Option<&hyper::Error> {
-    let mut sources = std::iter::successors(error.source(), |&error| error.source());
-    sources.find_map(|error| error.downcast_ref())
+/// The field that names the node.
+fn host(origin: &Uri) -> HeaderValue {
+    let host = origin.host().unwrap_or_default();
+    let text = match origin.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    // The host of a URL is made of letters, digits and a few signs.
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 #[cfg(test)]
@@ -114,8 +146,9 @@ mod tests {
     use std::thread::{JoinHandle, spawn};
 
     use http::Method;
-    use http_body_util::BodyExt;
+    use http_body_util::{BodyExt, Either, Empty};
     use rustls::RootCertStore;
+    use tokio::time::Duration;
 
     use super::*;
 
@@ -183,11 +216,12 @@ mod tests {
         requests
     }
 
-    fn client() -> Client {
-        Client::new(Connector::new(Duration::from_secs(5), RootCertStore::empty()).unwrap())
+    fn client(server: &Server) -> Client {
+        let connector = Connector::new(Duration::from_secs(5), RootCertStore::empty());
+        Client::new(connector.unwrap(), server.uri.parse().unwrap())
     }
 
-    async fn send(client: &Client, method: &Method, uri: &str) -> Result<(), legacy::Error> {
+    async fn send(client: &Client, method: &Method, uri: &str) -> Result<(), ClientError> {
         let request = || {
             let request = Request::builder().method(method).uri(uri);
             request.body(Either::Left(Empty::new())).unwrap()
@@ -202,7 +236,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn a_safe_request_just_after_the_end_of_a_kept_connection_goes_over_a_new_one() {
         let server = Server::start(vec![Manner::AnswersOnce; 2]);
-        let client = client();
+        let client = client(&server);
         for _ in 0..2 {
             send(&client, &Method::GET, &server.uri).await.unwrap();
             server.closed.recv().unwrap();
@@ -213,7 +247,7 @@ mod tests {
     #[tokio::test]
     async fn a_safe_request_that_meets_the_end_of_a_kept_connection_is_sent_again() {
         let server = Server::start(vec![Manner::DropsTheSecond, Manner::AnswersOnce]);
-        let client = client();
+        let client = client(&server);
         for _ in 0..2 {
             send(&client, &Method::GET, &server.uri).await.unwrap();
         }
@@ -223,7 +257,7 @@ mod tests {
     #[tokio::test]
     async fn a_safe_request_that_meets_the_rest_of_an_earlier_answer_is_sent_again() {
         let server = Server::start(vec![Manner::Mixes, Manner::AnswersOnce]);
-        let client = client();
+        let client = client(&server);
         for _ in 0..2 {
             send(&client, &Method::GET, &server.uri).await.unwrap();
         }
@@ -234,10 +268,10 @@ mod tests {
     async fn an_unsafe_request_that_was_sent_is_not_sent_again() {
         for manner in [Manner::DropsTheSecond, Manner::Mixes] {
             let server = Server::start(vec![manner]);
-            let client = client();
+            let client = client(&server);
             send(&client, &Method::GET, &server.uri).await.unwrap();
             let error = send(&client, &Method::POST, &server.uri).await.unwrap_err();
-            assert!(!is_unsent(&error), "{error:?}");
+            assert!(!error.is_unsent(), "{error:?}");
             assert_eq!(server.served.join().unwrap(), 2);
         }
     }
@@ -246,10 +280,10 @@ mod tests {
     async fn a_new_connection_without_an_answer_is_a_failure() {
         for manner in [Manner::Drops, Manner::Babbles] {
             let server = Server::start(vec![manner]);
-            let error = send(&client(), &Method::GET, &server.uri)
+            let error = send(&client(&server), &Method::GET, &server.uri)
                 .await
                 .unwrap_err();
-            assert!(!is_unsent(&error), "{error:?}");
+            assert!(!error.is_unsent(), "{error:?}");
             assert_eq!(server.served.join().unwrap(), 1);
         }
     }
