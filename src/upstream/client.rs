@@ -4,12 +4,18 @@
 //! it. Or it has written more than its answer there, such as a body to a 204, which then stands before the
 //! next answer. Neither says anything about the request, so it is sent again, on a new connection, if
 //! that is safe. Deliberately absent: any other reason to repeat a request.
+//!
+//! A request that finds no connection opens one, and yet goes over the first that another request no longer
+//! needs, if that is sooner: to open one takes round trips, and a second or more where the node's queue of new
+//! connections is full. What is opened serves a later request then.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, Uri};
 use hyper::client::conn::http1;
+use tokio::sync::Semaphore;
 use tower::{BoxError, ServiceExt};
 
 use super::connector::Connector;
@@ -20,6 +26,13 @@ use super::links::Links;
 /// counts 32 bytes or more. hyper allocates space for all of them before it reads, which costs
 /// about 4 µs per answer (4,096 would cost 13).
 const FIELDS_MAX: usize = 1 << 10;
+
+/// Most connections that are being opened to a node for later requests. A burst opens one for each of its
+/// requests; a node that accepts none for a while is not asked for one more by each request of that time.
+const SPARE_MAX: usize = 32;
+
+/// The opening of a connection.
+type Opening = Pin<Box<dyn Future<Output = Result<Link, ClientError>> + Send>>;
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +74,14 @@ pub(super) struct Client {
     host: HeaderValue,
     /// The connections that are kept for the next requests.
     links: Arc<Links<Link>>,
+    spare: Arc<Semaphore>,
+}
+
+/// A connection for a request.
+enum Found {
+    /// It has waited for the request, and the node may have closed it meanwhile.
+    Kept(Link),
+    New(Link),
 }
 
 impl Client {
@@ -73,6 +94,7 @@ impl Client {
             host: host(&origin),
             origin,
             links: Arc::default(),
+            spare: Arc::new(Semaphore::new(SPARE_MAX)),
         }
     }
 
@@ -84,7 +106,11 @@ impl Client {
         may_be_repeated: impl FnOnce() -> bool,
     ) -> Result<Response<AnswerBody>, ClientError> {
         let mut next = self.addressed(request());
-        while let Some(link) = self.links.take() {
+        loop {
+            let link = match self.find().await? {
+                Found::Kept(link) => link,
+                Found::New(link) => return only(link, next).await,
+            };
             let Refused { error, unsent } = match link.exchange(next).await {
                 Ok(answer) => return Ok(answer),
                 Err(refused) => refused,
@@ -93,14 +119,41 @@ impl Client {
                 next = *unsent;
             } else if may_be_repeated() {
                 tracing::debug!(%error, "a kept connection was of no use; trying a new one");
-                next = self.addressed(request());
-                break;
+                return only(self.open().await?, self.addressed(request())).await;
             } else {
                 return Err(ClientError::Connection(error));
             }
         }
-        let answer = self.connect().await?.exchange(next).await;
-        answer.map_err(|refused| ClientError::Connection(refused.error))
+    }
+
+    /// Takes a kept connection, or the first that becomes free or is opened.
+    async fn find(&self) -> Result<Found, ClientError> {
+        let mut freed = match self.links.take() {
+            Ok(link) => return Ok(Found::Kept(link)),
+            Err(freed) => freed,
+        };
+        let mut opening = self.open();
+        tokio::select! {
+            biased;
+            Some(link) = freed.link() => {
+                self.go_on(opening);
+                Ok(Found::Kept(link))
+            }
+            opened = &mut opening => opened.map(Found::New),
+        }
+    }
+
+    /// Lets a connection be opened for a later request, unless enough are.
+    fn go_on(&self, opening: Opening) {
+        if let Ok(place) = Arc::clone(&self.spare).try_acquire_owned() {
+            tokio::spawn(async move {
+                match opening.await {
+                    Ok(link) => link.keep(),
+                    Err(error) => tracing::debug!(%error, "no connection for a later request"),
+                }
+                drop(place);
+            });
+        }
     }
 
     /// Addresses a request to the node, whose path follows the method then.
@@ -117,14 +170,26 @@ impl Client {
         request
     }
 
-    async fn connect(&self) -> Result<Link, ClientError> {
-        let connected = self.connector.clone().oneshot(self.origin.clone()).await;
-        let socket = connected.map_err(ClientError::Connect)?;
-        let opened = self.http.handshake(socket).await;
-        let (sender, connection) = opened.map_err(ClientError::Connection)?;
-        let driver = Box::pin(connection.with_upgrades());
-        Ok(Link::new(sender, driver, Arc::clone(&self.links)))
+    fn open(&self) -> Opening {
+        let connecting = self.connector.clone().oneshot(self.origin.clone());
+        let (http, links) = (self.http.clone(), Arc::clone(&self.links));
+        Box::pin(async move {
+            let socket = connecting.await.map_err(ClientError::Connect)?;
+            let opened = http.handshake(socket).await;
+            let (sender, connection) = opened.map_err(ClientError::Connection)?;
+            let driver = Box::pin(connection.with_upgrades());
+            Ok(Link::new(sender, driver, links))
+        })
     }
+}
+
+/// Sends a request over a new connection, whose end is a failure.
+async fn only(
+    link: Link,
+    request: Request<RequestBody>,
+) -> Result<Response<AnswerBody>, ClientError> {
+    let answer = link.exchange(request).await;
+    answer.map_err(|refused| ClientError::Connection(refused.error))
 }
 
 /// The field that names the node.
@@ -139,152 +204,4 @@ fn host(origin: &Uri) -> HeaderValue {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::mpsc;
-    use std::thread::{JoinHandle, spawn};
-
-    use http::Method;
-    use http_body_util::{BodyExt, Either, Empty};
-    use rustls::RootCertStore;
-    use tokio::time::Duration;
-
-    use super::*;
-
-    /// How a server treats one connection.
-    #[derive(Clone, Copy, PartialEq)]
-    enum Manner {
-        /// It answers once and closes.
-        AnswersOnce,
-        /// It answers once, and closes when it has read the next request.
-        DropsTheSecond,
-        /// It answers once, and the next request with the rest of that answer before the own one.
-        Mixes,
-        /// It closes when it has read a request.
-        Drops,
-        /// It answers in no HTTP.
-        Babbles,
-    }
-
-    /// A server of one connection after the other. It returns how many requests it has read.
-    struct Server {
-        uri: String,
-        closed: mpsc::Receiver<()>,
-        served: JoinHandle<usize>,
-    }
-
-    impl Server {
-        fn start(manners: Vec<Manner>) -> Self {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let uri = format!("http://{}/", listener.local_addr().unwrap());
-            let (sender, closed) = mpsc::channel();
-            let served = spawn(move || {
-                let serve = |manner| {
-                    let read = serve(&mut listener.accept().unwrap().0, manner);
-                    sender.send(()).unwrap();
-                    read
-                };
-                manners.into_iter().map(serve).sum()
-            });
-            Self {
-                uri,
-                closed,
-                served,
-            }
-        }
-    }
-
-    fn serve(socket: &mut TcpStream, manner: Manner) -> usize {
-        let read = |socket: &mut TcpStream| usize::from(socket.read(&mut [0; 4096]).unwrap() > 0);
-        let mut requests = read(socket);
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-        let rest = b"rest\r\n\r\n";
-        match manner {
-            Manner::Drops => {}
-            Manner::Babbles => socket.write_all(rest).unwrap(),
-            Manner::AnswersOnce | Manner::DropsTheSecond | Manner::Mixes => {
-                socket.write_all(answer).unwrap();
-            }
-        }
-        if matches!(manner, Manner::DropsTheSecond | Manner::Mixes) {
-            requests += read(socket);
-        }
-        if manner == Manner::Mixes {
-            socket.write_all(&[&rest[..], answer].concat()).unwrap();
-        }
-        requests
-    }
-
-    fn client(server: &Server) -> Client {
-        let connector = Connector::new(Duration::from_secs(5), RootCertStore::empty());
-        Client::new(connector.unwrap(), server.uri.parse().unwrap())
-    }
-
-    async fn send(client: &Client, method: &Method, uri: &str) -> Result<(), ClientError> {
-        let request = || {
-            let request = Request::builder().method(method).uri(uri);
-            request.body(Either::Left(Empty::new())).unwrap()
-        };
-        let answer = client.send(request, || method.is_safe()).await?;
-        answer.into_body().collect().await.unwrap();
-        Ok(())
-    }
-
-    /// Nothing else runs on this thread while it waits for the server, so the client may not have
-    /// seen the end of the connection when it sends.
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_safe_request_just_after_the_end_of_a_kept_connection_goes_over_a_new_one() {
-        let server = Server::start(vec![Manner::AnswersOnce; 2]);
-        let client = client(&server);
-        for _ in 0..2 {
-            send(&client, &Method::GET, &server.uri).await.unwrap();
-            server.closed.recv().unwrap();
-        }
-        assert_eq!(server.served.join().unwrap(), 2);
-    }
-
-    #[tokio::test]
-    async fn a_safe_request_that_meets_the_end_of_a_kept_connection_is_sent_again() {
-        let server = Server::start(vec![Manner::DropsTheSecond, Manner::AnswersOnce]);
-        let client = client(&server);
-        for _ in 0..2 {
-            send(&client, &Method::GET, &server.uri).await.unwrap();
-        }
-        assert_eq!(server.served.join().unwrap(), 3);
-    }
-
-    #[tokio::test]
-    async fn a_safe_request_that_meets_the_rest_of_an_earlier_answer_is_sent_again() {
-        let server = Server::start(vec![Manner::Mixes, Manner::AnswersOnce]);
-        let client = client(&server);
-        for _ in 0..2 {
-            send(&client, &Method::GET, &server.uri).await.unwrap();
-        }
-        assert_eq!(server.served.join().unwrap(), 3);
-    }
-
-    #[tokio::test]
-    async fn an_unsafe_request_that_was_sent_is_not_sent_again() {
-        for manner in [Manner::DropsTheSecond, Manner::Mixes] {
-            let server = Server::start(vec![manner]);
-            let client = client(&server);
-            send(&client, &Method::GET, &server.uri).await.unwrap();
-            let error = send(&client, &Method::POST, &server.uri).await.unwrap_err();
-            assert!(!error.is_unsent(), "{error:?}");
-            assert_eq!(server.served.join().unwrap(), 2);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_new_connection_without_an_answer_is_a_failure() {
-        for manner in [Manner::Drops, Manner::Babbles] {
-            let server = Server::start(vec![manner]);
-            let error = send(&client(&server), &Method::GET, &server.uri)
-                .await
-                .unwrap_err();
-            assert!(!error.is_unsent(), "{error:?}");
-            assert_eq!(server.served.join().unwrap(), 1);
-        }
-    }
-}
+mod tests;

@@ -127,7 +127,7 @@ impl Link {
     }
 
     /// Lets the connection wait for the next request, if it can take one.
-    fn keep(mut self) {
+    pub(super) fn keep(mut self) {
         // From here on, it wakes no task.
         if self.is_open() {
             let links = Arc::clone(&self.links);
@@ -364,7 +364,7 @@ mod tests {
         let (first, rest) = both.expect("no task waits without end");
         assert_eq!(first, "one");
         assert_eq!(rest, "two");
-        assert!(links.take().is_some());
+        assert!(links.take().is_ok());
     }
 
     #[tokio::test]
@@ -382,6 +382,6 @@ mod tests {
         let half = ANSWER.trim_end_matches('k');
         drop(answered(link, &mut node, (Method::GET, half)).await);
         assert_eq!(node.read(&mut [0]).await.unwrap(), 0);
-        assert!(links.take().is_none());
+        assert!(links.take().is_err());
     }
 }

@@ -1,10 +1,12 @@
-//! The connections to one node that wait for the next request.
+//! The connections to one node that wait for the next request, or the requests that wait for one of them.
 //!
 //! No task drives them: the next request finds out whether the node has closed one, and until then a
 //! sweep does, every second while there are any.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, sleep};
 
 /// How long a connection is kept for the next request: less than the five seconds after which
@@ -31,28 +33,54 @@ pub(super) struct Links<L>(Mutex<Waiting<L>>);
 #[derive(Debug)]
 struct Waiting<L> {
     links: Vec<(L, Instant)>,
+    /// Where there are no connections, the requests that wait for one, in order.
+    requests: VecDeque<oneshot::Sender<L>>,
     is_swept: bool,
+}
+
+/// The place of a request among those that wait for a connection.
+#[derive(Debug)]
+pub(super) struct Freed<L: Reusable> {
+    link: oneshot::Receiver<L>,
+    links: Arc<Links<L>>,
 }
 
 impl<L> Default for Links<L> {
     fn default() -> Self {
         Self(Mutex::new(Waiting {
             links: Vec::new(),
+            requests: VecDeque::new(),
             is_swept: false,
         }))
     }
 }
 
 impl<L: Reusable> Links<L> {
-    /// Takes the connection that was used last, unless that is too long ago.
-    pub(super) fn take(&self) -> Option<L> {
-        let (link, since) = self.waiting().links.pop()?;
-        (since.elapsed() < KEEP_ALIVE).then_some(link)
+    /// Takes the connection that was used last, unless that is too long ago. Otherwise returns a place among the
+    /// requests that wait for the next one.
+    pub(super) fn take(self: &Arc<Self>) -> Result<L, Freed<L>> {
+        let mut waiting = self.waiting();
+        if let Some((link, since)) = waiting.links.pop()
+            && since.elapsed() < KEEP_ALIVE
+        {
+            return Ok(link);
+        }
+        let (request, link) = oneshot::channel();
+        waiting.requests.push_back(request);
+        let links = Arc::clone(self);
+        Err(Freed { link, links })
     }
 
-    /// Keeps a connection for the next request, unless enough are kept.
-    pub(super) fn keep(self: &Arc<Self>, link: L) {
+    /// Gives a connection to the request that has waited longest, or keeps it for the next one, unless enough
+    /// are kept.
+    pub(super) fn keep(self: &Arc<Self>, mut link: L) {
         let mut waiting = self.waiting();
+        while let Some(request) = waiting.requests.pop_front() {
+            match request.send(link) {
+                Ok(()) => return,
+                Err(refused) => link = refused,
+            }
+        }
         if waiting.links.len() >= IDLE_MAX {
             return;
         }
@@ -85,6 +113,25 @@ impl<L: Reusable> Links<L> {
     fn waiting(&self) -> MutexGuard<'_, Waiting<L>> {
         // At worst, a panic while the lock is held loses connections.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<L: Reusable> Freed<L> {
+    /// Waits for a connection that another request no longer needs. Cancel-safe.
+    pub(super) async fn link(&mut self) -> Option<L> {
+        // None would mean that the request has left its place.
+        (&mut self.link).await.ok()
+    }
+}
+
+impl<L: Reusable> Drop for Freed<L> {
+    fn drop(&mut self) {
+        self.link.close();
+        if let Ok(link) = self.link.try_recv() {
+            self.links.keep(link);
+        }
+        let mut waiting = self.links.waiting();
+        while waiting.requests.pop_front_if(|it| it.is_closed()).is_some() {}
     }
 }
 
@@ -132,7 +179,34 @@ mod tests {
         assert!(Arc::ptr_eq(&links.take().unwrap().0, &one.0));
         links.keep(one);
         advance(KEEP_ALIVE).await;
-        assert!(links.take().is_none());
+        assert!(links.take().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_connection_goes_to_the_request_that_has_waited_longest_and_still_waits() {
+        let links = Arc::new(Links::default());
+        let wait = || links.take().unwrap_err();
+        let (gives_up, mut first, mut second) = (wait(), wait(), wait());
+        drop(gives_up);
+        let (one, other) = (Fake::default(), Fake::default());
+        links.keep(one.clone());
+        links.keep(other.clone());
+        assert!(Arc::ptr_eq(&first.link().await.unwrap().0, &one.0));
+        assert!(Arc::ptr_eq(&second.link().await.unwrap().0, &other.0));
+        assert_eq!(kept(&links), 0);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_needs_no_connection_any_more_hands_it_on() {
+        let links = Arc::new(Links::default());
+        let (given, mut next) = (links.take().unwrap_err(), links.take().unwrap_err());
+        links.keep(Fake::default());
+        drop(given);
+        assert!(next.link().await.is_some());
+        drop((next, links.take()));
+        assert_eq!(links.waiting().requests.len(), 0);
+        links.keep(Fake::default());
+        assert_eq!(kept(&links), 1);
     }
 
     #[tokio::test(start_paused = true)]
