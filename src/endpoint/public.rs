@@ -144,7 +144,7 @@ impl Public {
         // The gateway that has handed it on compresses the answer.
         let is_hop = request.extensions().get::<Hop>().is_some();
         let wanted = frontend.compression.wanted(request.headers());
-        let (parts, request) = (Arc::clone(&self.0), request.map(Body::new));
+        let (parts, request) = (Arc::clone(&self.0), request.map(boxed));
         let answer = async move {
             let Parts { frontend, probes } = &*parts;
             let stack = async |request: Request, seen: &EndpointSeen| {
@@ -174,6 +174,17 @@ impl Public {
             Ok(finish(response.map(EitherBody::Right)))
         };
         Either::Right(answer.boxed())
+    }
+}
+
+/// Most requests have no body, and need no memory for one.
+fn boxed<B>(body: B) -> Body
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    match body.is_end_stream() {
+        true => Body::empty(),
+        false => Body::new(body),
     }
 }
 

@@ -6,16 +6,15 @@ use futures_util::FutureExt;
 use http::{StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use metrics::Counter;
 use tidegate_model::RegionId;
 use tokio::time::Duration;
 
 use super::tunnel::Seat;
+use super::tunnel_metrics::count;
 use crate::http::{AfterHttp, TIDEGATE_UNPROCESSED};
 use crate::upstream::{
     AnswerSource, Download, DownloadError, relay_upgraded, strip_hop_by_hop, with_websocket,
 };
-use tidegate_telemetry::names;
 
 /// What an answer comes over.
 struct FromTunnel {
@@ -78,18 +77,4 @@ pub(super) fn switch(
         .extensions_mut()
         .insert(AfterHttp::new(rest.boxed()));
     response
-}
-
-/// Counts how a request ended that was handed on.
-pub(super) fn count(region: &RegionId, outcome: &'static str) {
-    counter(region, outcome).increment(1);
-}
-
-/// The counter of those that ended so.
-pub(super) fn counter(region: &RegionId, outcome: &'static str) -> Counter {
-    let labels = [
-        ("region", region.to_string()),
-        ("outcome", outcome.to_owned()),
-    ];
-    metrics::counter!(names::TUNNEL_REQUESTS, &labels)
 }

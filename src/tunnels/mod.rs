@@ -7,6 +7,7 @@
 mod failure;
 mod verdict;
 mod error;
+mod tunnel_metrics;
 mod tunnel;
 mod table;
 mod answer;

@@ -9,13 +9,13 @@ use hyper::body::Incoming;
 use smallvec::SmallVec;
 use tidegate_fleet::ConnectionId;
 use tidegate_model::RegionId;
-use tidegate_telemetry::names;
 use tidegate_traffic::health::Outcome;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::answer::{count, counter, pass_on, switch};
+use super::answer::{pass_on, switch};
 use super::table::RegionTunnels;
 use super::tunnel::Seat;
+use super::tunnel_metrics::ANSWERED;
 use super::{Handed, HandedEnd, Parcel, Payload, TunnelFailure, Tunnels};
 use crate::http::{Unprocessed, refused_upgrade};
 use crate::upstream::{UploadState, UpstreamError, encode_path};
@@ -25,9 +25,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time after the body's own bound in which a late client body reports that itself.
 const UPLOAD_MARGIN: Duration = Duration::from_millis(50);
-
-/// The outcome of most requests.
-const ANSWERED: &str = "answered";
 
 /// What came of sending a request to a region.
 pub enum Sent {
@@ -155,11 +152,7 @@ impl Tunnels {
         let unprocessed = Unprocessed::read(answer.headers());
         let outcome = outcome_of(answer.status(), answer.headers());
         let took = took(parcel);
-        let durations = known.durations.get_or_init(|| {
-            let labels = [("region", region.to_string())];
-            metrics::histogram!(names::TUNNEL_DURATION, &labels)
-        });
-        durations.record(took.as_secs_f64());
+        known.metrics.took(region, took);
         // How long a stored answer takes says nothing of a probe, which none satisfies.
         let is_stored = answer.headers().contains_key(AGE);
         let may_be_probed = parcel.may_be_probed && answer.status().is_success() && !is_stored;
@@ -188,13 +181,7 @@ struct OutcomeCount<'a> {
 
 impl Drop for OutcomeCount<'_> {
     fn drop(&mut self) {
-        match self.outcome {
-            ANSWERED => {
-                let new = || counter(self.region, ANSWERED);
-                self.known.answered.get_or_init(new).increment(1);
-            }
-            outcome => count(self.region, outcome),
-        }
+        self.known.metrics.count(self.region, self.outcome);
     }
 }
 

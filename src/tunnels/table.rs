@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use hyper::client::conn::http2::SendRequest;
-use metrics::{Counter, Histogram};
 use tidegate_fleet::{ConnectionId, TUNNELS};
 use tidegate_model::RegionId;
 use tidegate_steering::RetryBudget;
@@ -17,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::tunnel::Tunnel;
+use super::tunnel_metrics::TunnelMetrics;
 use crate::http::ConnectionWindows;
 
 /// Ends of requests that wait for the fleet's driver, which takes them twenty times a second; what is
@@ -55,11 +55,9 @@ pub struct Tunnels {
 pub(super) struct RegionTunnels {
     tunnels: ArcSwap<Vec<Arc<Tunnel>>>,
     reaches_primary: AtomicBool,
+    pub(super) metrics: TunnelMetrics,
     /// By the share of requests, in millionths, that policies grant.
     budgets: Mutex<BTreeMap<u32, RetryBudget>>,
-    /// How long answers take, and how many requests are answered: created when first needed, and once.
-    pub(super) durations: OnceLock<Histogram>,
-    pub(super) answered: OnceLock<Counter>,
 }
 
 impl Tunnels {

@@ -22,13 +22,13 @@ use tidegate_steering::{AttemptOutcome, Candidates, SharedSelector, Standing};
 /// An application that requests are forwarded to.
 #[derive(Debug)]
 pub struct Upstream {
-    name: String,
+    name: Arc<str>,
     settings: UpstreamSettings,
     nodes: Vec<UpstreamNode>,
-    /// By the node's index.
-    metrics: Vec<NodeMetrics>,
-    client: Client,
+    /// One per node.
+    clients: Vec<Client>,
     balance: Balance,
+    metrics: Vec<NodeMetrics>,
     places: Arc<Semaphore>,
     pub(super) tasks: TaskSet,
 }
@@ -42,14 +42,12 @@ impl Upstream {
         let settings = config.settings.clone();
         let nodes: Vec<_> = settings.nodes.iter().map(UpstreamNode::new).collect();
         let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
-        let metrics = nodes
-            .iter()
-            .map(|node| NodeMetrics::new(&config.name, &node.name));
+        let metrics = |node: &UpstreamNode| NodeMetrics::new(&config.name, &node.name);
         Ok(Self {
-            name: config.name.clone(),
-            metrics: metrics.collect(),
-            client: client(&settings)?,
+            name: config.name.as_str().into(),
+            clients: clients(&settings, &nodes)?,
             balance: Balance::new(count, &settings.steering),
+            metrics: nodes.iter().map(metrics).collect(),
             places: Arc::new(Semaphore::new(settings.limits.connections_max)),
             tasks: TaskSet::default(),
             nodes,
@@ -61,6 +59,11 @@ impl Upstream {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same, for what outlives it.
+    pub(super) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     /// Its nodes, nearest first.
@@ -96,7 +99,7 @@ impl Upstream {
     /// The nodes' names in logs and metrics.
     pub(super) fn candidates(&self) -> Candidates {
         Candidates {
-            upstream: Some(self.name.clone()),
+            upstream: Some(self.name.to_string()),
             nodes: self.nodes.iter().map(|node| node.name.clone()).collect(),
         }
     }
@@ -123,8 +126,8 @@ impl Upstream {
         &self.balance
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+    pub(super) fn client(&self, node: usize) -> &Client {
+        &self.clients[node]
     }
 
     /// Makes a request the probe of the node that it is sent to, if that one is due and no check probes it.
@@ -153,24 +156,17 @@ impl Upstream {
         }
     }
 
-    /// Records a node's outcome, for the order of the nodes and for the metrics.
-    pub(super) fn note(
-        &self,
-        node: usize,
-        outcome: &'static str,
-        answered_after: Option<Duration>,
-    ) {
-        let known = match answered_after {
-            Some(_) => AttemptOutcome::Answered,
-            None => AttemptOutcome::Failed,
-        };
+    /// Records an answer of a node, for the order of the nodes and for the metrics.
+    pub(super) fn answered(&self, node: usize, took: Duration) {
         // Checks measure all nodes equally; requests only those that they are sent to.
-        let comparable = answered_after.filter(|_| self.settings().check.is_none());
-        self.balance().report(node, known, comparable);
-        if let Some(took) = answered_after {
-            self.balance().answered(node, took);
-            self.metrics[node].took(took);
-        }
+        let comparable = Some(took).filter(|_| self.settings().check.is_none());
+        self.balance().answered(node, took, comparable);
+        self.metrics[node].answered(took);
+    }
+
+    /// Records that a node has failed, in the same way.
+    pub(super) fn failed(&self, node: usize, outcome: &'static str) {
+        self.balance().report(node, AttemptOutcome::Failed, None);
         self.count(node, outcome);
     }
 
@@ -186,7 +182,10 @@ impl Upstream {
     }
 }
 
-fn client(settings: &UpstreamSettings) -> Result<Client, UpstreamSetupError> {
+fn clients(
+    settings: &UpstreamSettings,
+    nodes: &[UpstreamNode],
+) -> Result<Vec<Client>, UpstreamSetupError> {
     let mut schemes = settings.nodes.iter().map(|node| node.url.as_url().scheme());
     // A file that is named must be usable, even if no node needs it yet.
     let needs_roots = settings.roots.is_some() || schemes.any(|scheme| scheme == "https");
@@ -195,5 +194,6 @@ fn client(settings: &UpstreamSettings) -> Result<Client, UpstreamSetupError> {
         false => RootCertStore::empty(),
     };
     let connector = Connector::new(settings.limits.connect_timeout, roots)?;
-    Ok(Client::new(connector))
+    let client = |node: &UpstreamNode| Client::new(connector.clone(), node.url("/", None));
+    Ok(nodes.iter().map(client).collect())
 }

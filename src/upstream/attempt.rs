@@ -1,23 +1,21 @@
 //! One attempt to send one request to one node.
 
-use futures_util::future::FutureExt;
 use http::header::{ACCEPT, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Either, Empty};
-use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy;
+use http_body_util::{Either, Empty};
+use hyper::body::Body as _;
 use tokio::time::Instant;
 
-use super::client::{RequestBody, is_unsent, of_hyper};
-use super::download::FirstFrame;
+use super::client::ClientError;
 use super::error::AttemptError;
 use super::framing::reframe;
-use super::node::encode_path;
+use super::link::{AnswerBody, RequestBody};
 use super::outgoing::Outgoing;
 use super::try_span::TrySpan;
 use super::upload::{Upload, UploadState};
 use super::{Upstream, UpstreamNode, names_upgrade};
 use crate::http::{TRACEPARENT, trace_field};
+use tidegate_model::error_chain;
 use tidegate_telemetry::trace::SpanContext;
 
 /// The header that tells an application which database to read from.
@@ -33,8 +31,7 @@ pub(super) async fn attempt(
     outgoing: &Outgoing,
     upload: Option<&Upload>,
     mut span: TrySpan,
-) -> Result<Response<Incoming>, AttemptError> {
-    let node = &upstream.nodes()[node];
+) -> Result<Response<AnswerBody>, AttemptError> {
     let context = span.context();
     let answer = send(upstream, node, outgoing, upload, context).await;
     span.describe(&answer);
@@ -43,11 +40,13 @@ pub(super) async fn attempt(
 
 async fn send(
     upstream: &Upstream,
-    node: &UpstreamNode,
+    node: usize,
     outgoing: &Outgoing,
     upload: Option<&Upload>,
     context: Option<SpanContext>,
-) -> Result<Response<Incoming>, AttemptError> {
+) -> Result<Response<AnswerBody>, AttemptError> {
+    let client = upstream.client(node);
+    let node = &upstream.nodes()[node];
     let request = || {
         let mut request = request(node, outgoing, upload);
         if let Some(context) = context {
@@ -58,7 +57,7 @@ async fn send(
     };
     let may_be_repeated =
         || outgoing.method.is_safe() && upload.is_none_or(|it| it.state() == UploadState::Whole);
-    let answer = upstream.client().send(request, may_be_repeated).await;
+    let answer = client.send(request, may_be_repeated).await;
     let answer = answer.map_err(|error| classify(node, error))?;
     let answer = check(node, outgoing, answer)?;
     begin_body(node, answer)
@@ -70,10 +69,9 @@ fn request(
     outgoing: &Outgoing,
     upload: Option<&Upload>,
 ) -> Request<RequestBody> {
-    let url = node.url(&encode_path(&outgoing.path), outgoing.query.as_deref());
     let mut request = Request::new(Either::Left(Empty::new()));
     *request.method_mut() = outgoing.method.clone();
-    *request.uri_mut() = url;
+    *request.uri_mut() = node.target(&outgoing.path, outgoing.query.as_deref());
     *request.headers_mut() = outgoing.headers.clone();
     let now = Instant::now();
     let role =
@@ -112,15 +110,15 @@ fn say_that_there_is_no_body(request: &mut Request<RequestBody>) {
     }
 }
 
-fn classify(node: &UpstreamNode, source: legacy::Error) -> AttemptError {
-    let unsent = is_unsent(&source);
+fn classify(node: &UpstreamNode, source: ClientError) -> AttemptError {
+    let unsent = source.is_unsent();
     let node = node.name.clone();
     if unsent {
         AttemptError::NotSent { node, source }
     } else if is_misframed(&source) {
         let what = "lengths that differ or are invalid";
         AttemptError::Misframed { node, what }
-    } else if of_hyper(&source).is_some_and(hyper::Error::is_parse) {
+    } else if source.is_parse() {
         AttemptError::NotHttp { node, source }
     } else {
         AttemptError::Lost { node, source }
@@ -128,21 +126,19 @@ fn classify(node: &UpstreamNode, source: legacy::Error) -> AttemptError {
 }
 
 /// Whether hyper rejected the fields that delimit an answer. Its error shows that only in its text.
-fn is_misframed(error: &legacy::Error) -> bool {
-    of_hyper(error)
-        .filter(|error| error.is_parse())
-        .is_some_and(|error| {
-            let words = error.to_string();
-            words.contains("content-length") || words.contains("transfer-encoding")
-        })
+fn is_misframed(error: &ClientError) -> bool {
+    error.is_parse() && {
+        let words = error_chain::chain(error);
+        words.contains("content-length") || words.contains("transfer-encoding")
+    }
 }
 
 /// Refuses an answer that must not be passed on.
 fn check(
     node: &UpstreamNode,
     outgoing: &Outgoing,
-    mut answer: Response<Incoming>,
-) -> Result<Response<Incoming>, AttemptError> {
+    mut answer: Response<AnswerBody>,
+) -> Result<Response<AnswerBody>, AttemptError> {
     if let Err(what) = reframe(answer.status(), answer.headers_mut()) {
         let node = node.name.clone();
         return Err(AttemptError::Misframed { node, what });
@@ -164,26 +160,16 @@ fn check(
 /// answered. Does not wait.
 fn begin_body(
     node: &UpstreamNode,
-    mut answer: Response<Incoming>,
-) -> Result<Response<Incoming>, AttemptError> {
-    if answer.body().is_end_stream() {
-        return Ok(answer);
-    }
-    let first = answer.body_mut().frame().now_or_never().flatten();
-    match first {
-        Some(Ok(frame)) => {
-            if let Ok(data) = frame.into_data() {
-                answer.extensions_mut().insert(FirstFrame(data));
-            }
-            Ok(answer)
-        }
-        Some(Err(error)) => {
+    mut answer: Response<AnswerBody>,
+) -> Result<Response<AnswerBody>, AttemptError> {
+    match answer.body_mut().begin() {
+        Ok(()) => Ok(answer),
+        Err(error) => {
             let node = node.name.clone();
             tracing::debug!(node, %error, "the body of an answer cannot be read");
             let what = "its body is not valid or breaks off at once";
             Err(AttemptError::Unusable { node, what })
         }
-        None => Ok(answer),
     }
 }
 

@@ -243,10 +243,13 @@ impl Balance {
         self.records[node].second_tries.sent();
     }
 
-    /// Records how long a request took.
-    pub(super) fn answered(&self, node: usize, took: Duration) {
-        self.heard(node);
-        self.records[node].hedge_delay.add(took, Instant::now());
+    /// Records an answer and how long it took; `comparable` as in [`report`](Self::report).
+    pub(super) fn answered(&self, node: usize, took: Duration, comparable: Option<Duration>) {
+        let (now, record) = (Instant::now(), &self.records[node]);
+        self.selector
+            .report(node, AttemptOutcome::Answered, comparable, now);
+        record.last_heard.note(now);
+        record.hedge_delay.add(took, now);
     }
 
     /// Records that a request of a kind was answered without a server error.

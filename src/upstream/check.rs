@@ -60,7 +60,7 @@ async fn ask(upstream: &Upstream, node: usize, config: &CheckConfig) -> Result<(
         request
     };
     let asked = async {
-        let answer = upstream.client().send(request, || true).await?;
+        let answer = upstream.client(node).send(request, || true).await?;
         let (head, body) = answer.into_parts();
         // After the body is read to its end, the connection can serve the next request.
         match Limited::new(body, BODY_BYTES_MAX).collect().await {

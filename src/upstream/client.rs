@@ -4,61 +4,97 @@
 //! it. Or it has written more than its answer there, such as a body to a 204, which then stands before the
 //! next answer. Neither says anything about the request, so it is sent again, on a new connection, if
 //! that is safe. Deliberately absent: any other reason to repeat a request.
+//!
+//! A request that finds no connection opens one, and yet goes over the first that another request no longer
+//! needs, if that is sooner: to open one takes round trips, and a second or more where the node's queue of new
+//! connections is full. What is opened serves a later request then.
 
-use std::error::Error;
+use std::pin::Pin;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Extensions, Request, Response};
-use http_body_util::{Either, Empty};
-use hyper::body::Incoming;
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::Duration;
+use http::header::HOST;
+use http::{HeaderValue, Request, Response, Uri};
+use hyper::client::conn::http1;
+use tokio::sync::Semaphore;
+use tower::{BoxError, ServiceExt};
 
-use super::connector::{ConnectionUse, Connector};
-use super::upload::UploadBody;
-
-/// How long a connection is kept for the next request: less than the five seconds after which
-/// Node.js, which has one of the shortest timeouts, closes it, so that few requests are sent on one
-/// being closed.
-const KEEP_ALIVE: Duration = Duration::from_secs(4);
+use super::connector::Connector;
+use super::link::{AnswerBody, Link, Refused, RequestBody};
+use super::links::Links;
 
 /// Most fields of an answer: as many as fit into a head of `header_bytes_max` on HTTP/2, where each
 /// counts 32 bytes or more. hyper allocates space for all of them before it reads, which costs
 /// about 4 µs per answer (4,096 would cost 13).
 const FIELDS_MAX: usize = 1 << 10;
 
-/// Idle connections kept to one node.
-const IDLE_MAX: usize = 256;
+/// Most connections that are being opened to a node for later requests. A burst opens one for each of its
+/// requests; a node that accepts none for a while is not asked for one more by each request of that time.
+const SPARE_MAX: usize = 32;
 
-/// The body of a request to a node, if it has one.
-pub(super) type RequestBody = Either<Empty<Bytes>, UploadBody>;
+/// The opening of a connection.
+type Opening = Pin<Box<dyn Future<Output = Result<Link, ClientError>> + Send>>;
 
-/// Sends requests over HTTP/1.1: WebSockets need it, and only there is it certain what was sent. It
-/// follows no redirects and ignores proxies in the environment.
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is no connection.
+    #[error("no connection could be opened")]
+    Connect(#[source] BoxError),
+    /// The connection has failed.
+    #[error("the connection failed")]
+    Connection(#[source] hyper::Error),
+}
+
+impl ClientError {
+    /// Whether nothing of the request was sent.
+    pub(super) fn is_unsent(&self) -> bool {
+        match self {
+            Self::Connect(_) => true,
+            Self::Connection(error) => error.is_canceled(),
+        }
+    }
+
+    /// Whether what came is not HTTP.
+    pub(super) fn is_parse(&self) -> bool {
+        match self {
+            Self::Connect(_) => false,
+            Self::Connection(error) => error.is_parse(),
+        }
+    }
+}
+
+/// Sends requests to one node over HTTP/1.1: WebSockets need it, and only there is it certain what was
+/// sent. It follows no redirects and ignores proxies in the environment.
 #[derive(Debug)]
 pub(super) struct Client {
-    /// Keeps its connections.
-    kept: legacy::Client<Connector, RequestBody>,
-    /// Opens a connection for every request.
-    fresh: legacy::Client<Connector, RequestBody>,
+    connector: Connector,
+    http: http1::Builder,
+    /// The node's URL.
+    origin: Uri,
+    host: HeaderValue,
+    /// The connections that are kept for the next requests.
+    links: Arc<Links<Link>>,
+    spare: Arc<Semaphore>,
+}
+
+/// A connection for a request.
+enum Found {
+    /// It has waited for the request, and the node may have closed it meanwhile.
+    Kept(Link),
+    New(Link),
 }
 
 impl Client {
-    pub(super) fn new(connector: Connector) -> Self {
-        let mut builder = legacy::Client::builder(TokioExecutor::new());
-        builder
-            // hyper repeats only requests of which it has sent nothing.
-            .retry_canceled_requests(true)
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(KEEP_ALIVE)
-            .http1_max_headers(FIELDS_MAX);
+    pub(super) fn new(connector: Connector, origin: Uri) -> Self {
+        let mut http = http1::Builder::new();
+        http.max_headers(FIELDS_MAX);
         Self {
-            kept: builder
-                .pool_max_idle_per_host(IDLE_MAX)
-                .build(connector.clone()),
-            fresh: builder.pool_max_idle_per_host(0).build(connector),
+            connector,
+            http,
+            host: host(&origin),
+            origin,
+            links: Arc::default(),
+            spare: Arc::new(Semaphore::new(SPARE_MAX)),
         }
     }
 
@@ -68,189 +104,104 @@ impl Client {
         &self,
         request: impl Fn() -> Request<RequestBody>,
         may_be_repeated: impl FnOnce() -> bool,
-    ) -> Result<Response<Incoming>, legacy::Error> {
-        match self.kept.request(request()).await {
-            Ok(mut answer) => {
-                if let Some(use_so_far) = answer.extensions_mut().remove::<ConnectionUse>() {
-                    use_so_far.record_answer();
-                }
-                Ok(answer)
-            }
-            Err(error) if is_of_kept_connection(&error) && may_be_repeated() => {
+    ) -> Result<Response<AnswerBody>, ClientError> {
+        let mut next = self.addressed(request());
+        loop {
+            let link = match self.find().await? {
+                Found::Kept(link) => link,
+                Found::New(link) => return only(link, next).await,
+            };
+            let Refused { error, unsent } = match link.exchange(next).await {
+                Ok(answer) => return Ok(answer),
+                Err(refused) => refused,
+            };
+            if let Some(unsent) = unsent {
+                next = *unsent;
+            } else if may_be_repeated() {
                 tracing::debug!(%error, "a kept connection was of no use; trying a new one");
-                self.fresh.request(request()).await
+                return only(self.open().await?, self.addressed(request())).await;
+            } else {
+                return Err(ClientError::Connection(error));
             }
-            Err(error) => Err(error),
         }
     }
-}
 
-/// Whether a connection that had answered before brought no answer to this request.
-fn is_of_kept_connection(error: &legacy::Error) -> bool {
-    let mut facts = Extensions::new();
-    if let Some(connection) = error.connect_info() {
-        connection.get_extras(&mut facts);
+    /// Takes a kept connection, or the first that becomes free or is opened.
+    async fn find(&self) -> Result<Found, ClientError> {
+        let mut freed = match self.links.take() {
+            Ok(link) => return Ok(Found::Kept(link)),
+            Err(freed) => freed,
+        };
+        let mut opening = self.open();
+        tokio::select! {
+            biased;
+            Some(link) = freed.link() => {
+                self.go_on(opening);
+                Ok(Found::Kept(link))
+            }
+            opened = &mut opening => opened.map(Found::New),
+        }
     }
-    let kept = facts.get::<ConnectionUse>();
-    kept.is_some_and(ConnectionUse::has_answered)
+
+    /// Lets a connection be opened for a later request, unless enough are.
+    fn go_on(&self, opening: Opening) {
+        if let Ok(place) = Arc::clone(&self.spare).try_acquire_owned() {
+            tokio::spawn(async move {
+                match opening.await {
+                    Ok(link) => link.keep(),
+                    Err(error) => tracing::debug!(%error, "no connection for a later request"),
+                }
+                drop(place);
+            });
+        }
+    }
+
+    /// Addresses a request to the node, whose path follows the method then.
+    fn addressed(&self, mut request: Request<RequestBody>) -> Request<RequestBody> {
+        let uri = request.uri_mut();
+        if uri.authority().is_some() {
+            *uri = uri
+                .path_and_query()
+                .cloned()
+                .map(Uri::from)
+                .unwrap_or_default();
+        }
+        request.headers_mut().insert(HOST, self.host.clone());
+        request
+    }
+
+    fn open(&self) -> Opening {
+        let connecting = self.connector.clone().oneshot(self.origin.clone());
+        let (http, links) = (self.http.clone(), Arc::clone(&self.links));
+        Box::pin(async move {
+            let socket = connecting.await.map_err(ClientError::Connect)?;
+            let opened = http.handshake(socket).await;
+            let (sender, connection) = opened.map_err(ClientError::Connection)?;
+            let driver = Box::pin(connection.with_upgrades());
+            Ok(Link::new(sender, driver, links))
+        })
+    }
 }
 
-/// Whether nothing of the request was sent.
-pub(super) fn is_unsent(error: &legacy::Error) -> bool {
-    error.is_connect() || of_hyper(error).is_some_and(hyper::Error::is_canceled)
+/// Sends a request over a new connection, whose end is a failure.
+async fn only(
+    link: Link,
+    request: Request<RequestBody>,
+) -> Result<Response<AnswerBody>, ClientError> {
+    let answer = link.exchange(request).await;
+    answer.map_err(|refused| ClientError::Connection(refused.error))
 }
 
-/// The error of the connection, if there was one.
-pub(super) fn of_hyper(error: &legacy::Error) -> Option<&hyper::Error> {
-    let mut sources = std::iter::successors(error.source(), |&error| error.source());
-    sources.find_map(|error| error.downcast_ref())
+/// The field that names the node.
+fn host(origin: &Uri) -> HeaderValue {
+    let host = origin.host().unwrap_or_default();
+    let text = match origin.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    // The host of a URL is made of letters, digits and a few signs.
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::mpsc;
-    use std::thread::{JoinHandle, spawn};
-
-    use http::Method;
-    use http_body_util::BodyExt;
-    use rustls::RootCertStore;
-
-    use super::*;
-
-    /// How a server treats one connection.
-    #[derive(Clone, Copy, PartialEq)]
-    enum Manner {
-        /// It answers once and closes.
-        AnswersOnce,
-        /// It answers once, and closes when it has read the next request.
-        DropsTheSecond,
-        /// It answers once, and the next request with the rest of that answer before the own one.
-        Mixes,
-        /// It closes when it has read a request.
-        Drops,
-        /// It answers in no HTTP.
-        Babbles,
-    }
-
-    /// A server of one connection after the other. It returns how many requests it has read.
-    struct Server {
-        uri: String,
-        closed: mpsc::Receiver<()>,
-        served: JoinHandle<usize>,
-    }
-
-    impl Server {
-        fn start(manners: Vec<Manner>) -> Self {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let uri = format!("http://{}/", listener.local_addr().unwrap());
-            let (sender, closed) = mpsc::channel();
-            let served = spawn(move || {
-                let serve = |manner| {
-                    let read = serve(&mut listener.accept().unwrap().0, manner);
-                    sender.send(()).unwrap();
-                    read
-                };
-                manners.into_iter().map(serve).sum()
-            });
-            Self {
-                uri,
-                closed,
-                served,
-            }
-        }
-    }
-
-    fn serve(socket: &mut TcpStream, manner: Manner) -> usize {
-        let read = |socket: &mut TcpStream| usize::from(socket.read(&mut [0; 4096]).unwrap() > 0);
-        let mut requests = read(socket);
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-        let rest = b"rest\r\n\r\n";
-        match manner {
-            Manner::Drops => {}
-            Manner::Babbles => socket.write_all(rest).unwrap(),
-            Manner::AnswersOnce | Manner::DropsTheSecond | Manner::Mixes => {
-                socket.write_all(answer).unwrap();
-            }
-        }
-        if matches!(manner, Manner::DropsTheSecond | Manner::Mixes) {
-            requests += read(socket);
-        }
-        if manner == Manner::Mixes {
-            socket.write_all(&[&rest[..], answer].concat()).unwrap();
-        }
-        requests
-    }
-
-    fn client() -> Client {
-        Client::new(Connector::new(Duration::from_secs(5), RootCertStore::empty()).unwrap())
-    }
-
-    async fn send(client: &Client, method: &Method, uri: &str) -> Result<(), legacy::Error> {
-        let request = || {
-            let request = Request::builder().method(method).uri(uri);
-            request.body(Either::Left(Empty::new())).unwrap()
-        };
-        let answer = client.send(request, || method.is_safe()).await?;
-        answer.into_body().collect().await.unwrap();
-        Ok(())
-    }
-
-    /// Nothing else runs on this thread while it waits for the server, so the client may not have
-    /// seen the end of the connection when it sends.
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_safe_request_just_after_the_end_of_a_kept_connection_goes_over_a_new_one() {
-        let server = Server::start(vec![Manner::AnswersOnce; 2]);
-        let client = client();
-        for _ in 0..2 {
-            send(&client, &Method::GET, &server.uri).await.unwrap();
-            server.closed.recv().unwrap();
-        }
-        assert_eq!(server.served.join().unwrap(), 2);
-    }
-
-    #[tokio::test]
-    async fn a_safe_request_that_meets_the_end_of_a_kept_connection_is_sent_again() {
-        let server = Server::start(vec![Manner::DropsTheSecond, Manner::AnswersOnce]);
-        let client = client();
-        for _ in 0..2 {
-            send(&client, &Method::GET, &server.uri).await.unwrap();
-        }
-        assert_eq!(server.served.join().unwrap(), 3);
-    }
-
-    #[tokio::test]
-    async fn a_safe_request_that_meets_the_rest_of_an_earlier_answer_is_sent_again() {
-        let server = Server::start(vec![Manner::Mixes, Manner::AnswersOnce]);
-        let client = client();
-        for _ in 0..2 {
-            send(&client, &Method::GET, &server.uri).await.unwrap();
-        }
-        assert_eq!(server.served.join().unwrap(), 3);
-    }
-
-    #[tokio::test]
-    async fn an_unsafe_request_that_was_sent_is_not_sent_again() {
-        for manner in [Manner::DropsTheSecond, Manner::Mixes] {
-            let server = Server::start(vec![manner]);
-            let client = client();
-            send(&client, &Method::GET, &server.uri).await.unwrap();
-            let error = send(&client, &Method::POST, &server.uri).await.unwrap_err();
-            assert!(!is_unsent(&error), "{error:?}");
-            assert_eq!(server.served.join().unwrap(), 2);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_new_connection_without_an_answer_is_a_failure() {
-        for manner in [Manner::Drops, Manner::Babbles] {
-            let server = Server::start(vec![manner]);
-            let error = send(&client(), &Method::GET, &server.uri)
-                .await
-                .unwrap_err();
-            assert!(!is_unsent(&error), "{error:?}");
-            assert_eq!(server.served.join().unwrap(), 1);
-        }
-    }
-}
+mod tests;

@@ -6,15 +6,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Duration, timeout};
 use tower::{BoxError, Service};
@@ -66,24 +64,9 @@ impl Service<Uri> for Connector {
             Ok(Readable {
                 io,
                 takes_bytes: true,
-                use_so_far: ConnectionUse::default(),
             })
         });
         connected.boxed()
-    }
-}
-
-/// Whether a connection has brought an answer, so that the next request on it follows idle time.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ConnectionUse(Arc<AtomicBool>);
-
-impl ConnectionUse {
-    pub(super) fn record_answer(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn has_answered(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -92,7 +75,6 @@ impl ConnectionUse {
 pub(super) struct Readable<S> {
     io: S,
     takes_bytes: bool,
-    use_so_far: ConnectionUse,
 }
 
 impl<S: Write + Unpin> Readable<S> {
@@ -162,11 +144,5 @@ impl<S: Read + Unpin> Read for Readable<S> {
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_read(cx, buffer)
-    }
-}
-
-impl<S: Connection> Connection for Readable<S> {
-    fn connected(&self) -> Connected {
-        self.io.connected().extra(self.use_so_far.clone())
     }
 }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::Upstream;
+use super::link::AnswerBody;
 use super::node::Visit;
 use super::upload::OpenUpload;
 use tidegate_model::error_chain;
@@ -38,19 +39,14 @@ pub trait AnswerSource: Unpin {
     fn failed(&self, error: &DownloadError);
 }
 
-/// The first data of an answer's body, if it came with the head; an extension of the answer.
-#[derive(Clone, Debug)]
-pub(super) struct FirstFrame(pub(super) Bytes);
-
 /// The body of one answer.
-pub struct Download<S> {
-    /// What was read of the body before.
-    first: Option<Bytes>,
-    body: Incoming,
+pub struct Download<S, B = AnswerBody> {
+    body: B,
     source: S,
     /// When the wait for the source began.
     silent_since: Option<Instant>,
-    timer: Pin<Box<Sleep>>,
+    /// Absent until it has waited.
+    timer: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
 
@@ -90,23 +86,20 @@ impl AnswerSource for FromNode {
     }
 }
 
-impl<S: AnswerSource> Download<S> {
+impl<S, B> Download<S, B>
+where
+    S: AnswerSource,
+    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
     /// Transfers the body that a source sends.
-    pub fn new(body: Incoming, source: S) -> Self {
+    pub fn new(body: B, source: S) -> Self {
         Self {
-            first: None,
             body,
             source,
             silent_since: None,
-            timer: Box::pin(sleep(SIGN_OF_LIFE)),
+            timer: None,
             ended: false,
         }
-    }
-
-    /// Transfers first what was read of it before.
-    pub(super) fn after(self, first: Option<FirstFrame>) -> Self {
-        let first = first.map(|FirstFrame(data)| data);
-        Self { first, ..self }
     }
 
     fn fail(&mut self, error: DownloadError) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
@@ -117,9 +110,12 @@ impl<S: AnswerSource> Download<S> {
 
     /// Whether the node has been silent for too long; if not, wakes the task periodically.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep(SIGN_OF_LIFE)));
         let since = *self.silent_since.get_or_insert_with(|| {
             let now = Instant::now();
-            self.timer.as_mut().reset(now + SIGN_OF_LIFE);
+            timer.as_mut().reset(now + SIGN_OF_LIFE);
             now
         });
         let end = since + self.source.idle_timeout();
@@ -127,17 +123,21 @@ impl<S: AnswerSource> Download<S> {
             if Instant::now() >= end {
                 return Poll::Ready(());
             }
-            let sooner = self.timer.deadline().min(end);
-            if sooner < self.timer.deadline() {
-                self.timer.as_mut().reset(sooner);
+            let sooner = timer.deadline().min(end);
+            if sooner < timer.deadline() {
+                timer.as_mut().reset(sooner);
             }
-            ready!(self.timer.as_mut().poll(cx));
-            self.timer.as_mut().reset(Instant::now() + SIGN_OF_LIFE);
+            ready!(timer.as_mut().poll(cx));
+            timer.as_mut().reset(Instant::now() + SIGN_OF_LIFE);
         }
     }
 }
 
-impl<S: AnswerSource> hyper::body::Body for Download<S> {
+impl<S, B> Body for Download<S, B>
+where
+    S: AnswerSource,
+    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
     type Data = Bytes;
     type Error = DownloadError;
 
@@ -148,10 +148,6 @@ impl<S: AnswerSource> hyper::body::Body for Download<S> {
         let this = &mut *self;
         if this.ended {
             return Poll::Ready(None);
-        }
-        if let Some(first) = this.first.take() {
-            this.source.heard();
-            return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         loop {
             match Pin::new(&mut this.body).poll_frame(cx) {
@@ -176,22 +172,14 @@ impl<S: AnswerSource> hyper::body::Body for Download<S> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || (self.first.is_none() && self.body.is_end_stream())
+        self.ended || self.body.is_end_stream()
     }
 
     /// Known only for bodies that are sent: HEAD and 304 do not show the length.
     fn size_hint(&self) -> SizeHint {
-        let rest = self.body.size_hint();
-        let Some(first) = &self.first else {
-            let is_sent = !self.body.is_end_stream();
-            return if is_sent { rest } else { SizeHint::default() };
-        };
-        let first = first.len() as u64;
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + first);
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper + first);
+        match self.body.is_end_stream() {
+            true => SizeHint::default(),
+            false => self.body.size_hint(),
         }
-        hint
     }
 }

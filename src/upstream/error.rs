@@ -1,8 +1,8 @@
 //! Why an upstream did not answer.
 
 use http::StatusCode;
-use hyper_util::client::legacy;
 
+use super::client::ClientError;
 use crate::http::{CertificateError, Problem, ProblemKind, ShedReason};
 use tidegate_model::error_chain;
 
@@ -72,7 +72,7 @@ pub enum AttemptError {
         node: String,
         /// The cause.
         #[source]
-        source: legacy::Error,
+        source: ClientError,
     },
     /// The connection broke.
     #[error("{node} did not answer: {}", error_chain::first(.source))]
@@ -81,7 +81,7 @@ pub enum AttemptError {
         node: String,
         /// The cause.
         #[source]
-        source: legacy::Error,
+        source: ClientError,
     },
     /// An answer arrived that is not valid HTTP/1, or has more fields than are read.
     #[error("{node} did not answer in HTTP: {}", error_chain::first(.source))]
@@ -90,7 +90,7 @@ pub enum AttemptError {
         node: String,
         /// The cause.
         #[source]
-        source: legacy::Error,
+        source: ClientError,
     },
     /// An answer arrived whose end is not certain.
     #[error("{node} answered with {what}")]

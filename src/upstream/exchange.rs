@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{Response, Version};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::download::{Download, FirstFrame, FromNode, Place};
+use super::download::{Download, FromNode, Place};
+use super::link::AnswerBody;
 use super::outgoing::{Outgoing, Patience};
 use super::race::UpstreamRace;
 use super::upload::{OpenUpload, Upload, UploadState};
@@ -18,7 +18,7 @@ use tidegate_steering::Turn;
 #[derive(Debug)]
 pub struct Answered {
     /// The node's answer.
-    pub response: Response<Incoming>,
+    pub response: Response<AnswerBody>,
     /// Why this node answered.
     pub turn: Turn,
     pub(super) upstream: Arc<Upstream>,
@@ -41,7 +41,6 @@ impl Answered {
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
         let (mut head, body) = self.response.into_parts();
-        let first = head.extensions.remove::<FirstFrame>();
         // The fields are about the node's connection, not the client's.
         head.version = Version::default();
         let source = FromNode {
@@ -50,8 +49,7 @@ impl Answered {
             _place: self.place,
             _upload: self.upload,
         };
-        let body = Download::new(body, source).after(first);
-        Response::from_parts(head, Body::new(body))
+        Response::from_parts(head, Body::new(Download::new(body, source)))
     }
 }
 

@@ -191,10 +191,10 @@ impl Proxy {
 /// Describes the node of an upstream that served.
 pub(super) fn served(upstream: &Upstream, answered: &Answered) -> Served {
     Served {
-        node: answered.node().name.as_str().into(),
+        node: answered.node().shared_name(),
         region: answered.node().region.clone(),
         role: NodeRole::Upstream,
-        upstream: Some(upstream.name().into()),
+        upstream: Some(upstream.shared_name()),
         reason: match answered.turn {
             Turn::First => None,
             Turn::Retry => Some(Reason::Retry),

@@ -4,6 +4,7 @@
 //! A client's own fields count only as far as a trusted proxy has forwarded them; everything else
 //! is set again, so that an application can trust the fields.
 
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
@@ -48,14 +49,17 @@ pub(super) fn describe(
     };
     let of_proxy = is_proxy.then(|| proto_of_proxy(&head.headers)).flatten();
     let proto = of_proxy.unwrap_or(own);
-    append(headers, &X_FORWARDED_FOR, &peer.to_string());
-    append(headers, &X_FORWARDED_PROTO, proto);
+    append(headers, &X_FORWARDED_FOR, peer.to_string());
+    headers.append(&X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     let host = requested_host(head);
     if let Some(host) = &host {
         append(headers, &X_FORWARDED_HOST, host.as_str());
     }
-    let forwarded = forwarded((client, by), host.as_ref(), proto);
-    append(headers, &FORWARDED, &forwarded);
+    append(
+        headers,
+        &FORWARDED,
+        forwarded((client, by), host.as_ref(), proto),
+    );
 }
 
 /// The origin that an application believes to be asked for, such as `https://app.example.com`.
@@ -109,18 +113,25 @@ fn forwarded(
     host: Option<&Authority>,
     proto: &str,
 ) -> String {
-    let client = match client {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
+    // Writing into a string cannot fail.
+    let mut text = String::with_capacity(128);
+    let _infallible = match client {
+        IpAddr::V4(address) => write!(text, "for={address}"),
+        IpAddr::V6(address) => write!(text, "for=\"[{address}]\""),
     };
-    let host = host.map_or_else(String::new, |host| format!(";host=\"{host}\""));
-    let by = by.map_or_else(String::new, |region| format!(";by={region}"));
-    format!("for={client}{by}{host};proto={proto}")
+    if let Some(region) = by {
+        text.extend([";by=", region.as_str()]);
+    }
+    if let Some(host) = host {
+        text.extend([";host=\"", host.as_str(), "\""]);
+    }
+    text.extend([";proto=", proto]);
+    text
 }
 
-fn append(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
+fn append(headers: &mut HeaderMap, name: &HeaderName, value: impl TryInto<HeaderValue>) {
     // The values consist only of addresses, hosts and two words.
-    if let Ok(value) = HeaderValue::from_str(value) {
+    if let Ok(value) = value.try_into() {
         headers.append(name, value);
     }
 }

@@ -20,12 +20,22 @@ static HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Removes the fields of one connection, including those that its `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
-        .filter_map(|name| name.parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    for name in named(headers).iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
+}
+
+/// Returns what tells the fields of one connection from the others, including those that its `Connection`
+/// names.
+pub(super) fn is_hop_by_hop(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool + use<> {
+    let named = named(headers);
+    move |name| HOP_BY_HOP.contains(name) || named.contains(name)
+}
+
+/// The fields that `Connection` names.
+fn named(headers: &HeaderMap) -> Vec<HeaderName> {
+    let names = tokens(headers, &CONNECTION);
+    names.filter_map(|name| name.parse().ok()).collect()
 }
 
 /// Returns whether `Connection` names a field that would otherwise be forwarded.

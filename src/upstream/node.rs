@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::Uri;
+use http::uri::PathAndQuery;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
@@ -38,6 +40,7 @@ pub struct UpstreamNode {
     pub name: String,
     /// Its region; `None` if not configured.
     pub region: Option<RegionId>,
+    shared_name: Arc<str>,
     base: Url,
     /// Has one reference more than there are [`Visit`]s.
     visits: Arc<()>,
@@ -50,11 +53,17 @@ pub(super) struct Visit(#[expect(dead_code, reason = "it counts while it exists"
 impl UpstreamNode {
     pub(super) fn new(config: &UpstreamNodeConfig) -> Self {
         Self {
+            shared_name: config.url.node_name().into(),
             name: config.url.node_name(),
             visits: Arc::default(),
             region: config.region.clone(),
             base: config.url.as_url().clone(),
         }
+    }
+
+    /// Its name, for what outlives it.
+    pub(super) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.shared_name)
     }
 
     /// Counts a request or WebSocket that begins now.
@@ -76,6 +85,33 @@ impl UpstreamNode {
         url.set_query(query);
         // A URL escapes more characters than a URI forbids.
         url.as_str().parse().unwrap_or_default()
+    }
+
+    /// The same for a normalised path, without the node's address: as it stands in a request to it.
+    pub(super) fn target(&self, path: &str, query: Option<&str>) -> Uri {
+        let as_url = || {
+            let url = self.url(&encode_path(path), query).into_parts();
+            url.path_and_query.unwrap_or(PathAndQuery::from_static("/"))
+        };
+        let target = match query.is_none_or(|query| query.bytes().all(is_plain_in_query)) {
+            true => self.plain_target(path, query),
+            false => None,
+        };
+        target.unwrap_or_else(as_url).into()
+    }
+
+    /// Joins the parts of a target without anything to escape in its query: far cheaper than a URL.
+    fn plain_target(&self, path: &str, query: Option<&str>) -> Option<PathAndQuery> {
+        let prefix = self.base.path().trim_end_matches('/');
+        let length = prefix.len() + path.len() + query.map_or(0, |query| query.len() + 1);
+        let mut text = String::with_capacity(length);
+        text.push_str(prefix);
+        text.extend(utf8_percent_encode(path, ESCAPED));
+        if let Some(query) = query {
+            text.push('?');
+            text.push_str(query);
+        }
+        PathAndQuery::from_maybe_shared(Bytes::from(text)).ok()
     }
 
     /// Translates a URL of this node into the path that clients use. `None` for any other URL.
@@ -102,6 +138,11 @@ impl UpstreamNode {
         (path.starts_with('/') && !path.starts_with("//"))
             .then(|| [path, &after_path(&url)].concat())
     }
+}
+
+/// Whether a URL has a byte of a query as it is (the special-query percent-encode set of the URL standard).
+fn is_plain_in_query(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'#' | b'<' | b'>' | b'\'')
 }
 
 /// The query and the fragment, with their delimiters.
@@ -185,6 +226,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_target_is_the_urls_own(
+            raw in "/[ -~é]{0,20}",
+            query in proptest::option::of("[ -~é\t]{0,20}"),
+            base in "(|/base/|/b%20c)",
+        ) {
+            let Ok(path) = normalise(&raw) else { return Ok(()) };
+            let node = node(&format!("http://node:3000{base}"));
+            let url = node.url(&encode_path(&path), query.as_deref());
+            prop_assert_eq!(
+                Some(node.target(&path, query.as_deref())),
+                url.path_and_query().cloned().map(Uri::from)
+            );
+        }
+
         #[test]
         fn no_path_leaves_the_node_or_changes_on_the_way(raw in "/[ -~é]{0,40}") {
             let Ok(path) = normalise(&raw) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! The metrics of one node, with handles that are created once for what every request counts.
+//! The metrics of one node, with handles that are created once.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -7,48 +7,51 @@ use metrics::{Counter, Histogram};
 
 use tidegate_telemetry::names;
 
-/// The outcome of most requests.
-pub(super) const ANSWERED: &str = "answered";
-
-/// Counts and times the requests to one node.
+/// Counts and times what comes of requests to one node.
 ///
-/// Handles are created when first needed, so that an upstream may exist before the recorder.
+/// Handles are created when first needed: an outcome that never occurs is not reported.
 #[derive(Debug)]
 pub(super) struct NodeMetrics {
-    labels: [(&'static str, String); 2],
-    duration: OnceLock<Histogram>,
-    answered: OnceLock<Counter>,
+    upstream: String,
+    node: String,
+    answered: OnceLock<(Histogram, Counter)>,
 }
 
 impl NodeMetrics {
     pub(super) fn new(upstream: &str, node: &str) -> Self {
         Self {
-            labels: [("upstream", upstream.to_owned()), ("node", node.to_owned())],
-            duration: OnceLock::new(),
+            upstream: upstream.to_owned(),
+            node: node.to_owned(),
             answered: OnceLock::new(),
         }
     }
 
-    /// Records how long the node took to answer.
-    pub(super) fn took(&self, took: Duration) {
-        let new = || metrics::histogram!(names::UPSTREAM_DURATION, &self.labels);
-        self.duration.get_or_init(new).record(took.as_secs_f64());
+    /// Counts an answer.
+    pub(super) fn answered(&self, took: Duration) {
+        let (duration, answers) = self.answered.get_or_init(|| {
+            let labels = self.labels();
+            let duration = metrics::histogram!(names::UPSTREAM_DURATION, &labels);
+            (duration, self.counter("answered"))
+        });
+        duration.record(took.as_secs_f64());
+        answers.increment(1);
     }
 
-    /// Counts a request.
+    /// Counts another outcome.
     pub(super) fn count(&self, outcome: &'static str) {
-        match outcome {
-            ANSWERED => {
-                let answered = self.answered.get_or_init(|| self.counter(outcome));
-                answered.increment(1);
-            }
-            _ => self.counter(outcome).increment(1),
-        }
+        self.counter(outcome).increment(1);
     }
 
     fn counter(&self, outcome: &'static str) -> Counter {
-        let [upstream, node] = self.labels.clone();
+        let [upstream, node] = self.labels();
         let labels = [upstream, node, ("outcome", outcome.to_owned())];
         metrics::counter!(names::UPSTREAM_REQUESTS, &labels)
+    }
+
+    fn labels(&self) -> [(&'static str, String); 2] {
+        [
+            ("upstream", self.upstream.clone()),
+            ("node", self.node.clone()),
+        ]
     }
 }

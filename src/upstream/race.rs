@@ -5,19 +5,21 @@
 //! when the first takes unusually long. Any other request is sent to the next node only if it is
 //! certain that nothing of it was sent.
 
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::future::FutureExt;
 use http::Response;
-use hyper::body::Incoming;
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
+use tokio::time::error::Elapsed;
+use tokio::time::{Duration, Instant, timeout_at};
 
 use super::attempt::attempt;
 use super::error::AttemptError;
 use super::fault::Fault;
+use super::link::AnswerBody;
 use super::node::Visit;
-use super::node_metrics::ANSWERED;
 use super::outgoing::{Outgoing, Patience};
 use super::try_span::TrySpan;
 use super::upload::{Upload, UploadState};
@@ -60,11 +62,11 @@ pub(super) struct UpstreamRace<'r> {
 }
 
 /// The result of an attempt.
-type Tried = Result<(Response<Incoming>, Visit), AttemptError>;
+type Tried = Result<(Response<AnswerBody>, Visit), AttemptError>;
 
 /// An answer that is passed on.
 pub(super) struct Found {
-    pub(super) response: Response<Incoming>,
+    pub(super) response: Response<AnswerBody>,
     /// The node that it came from, which is occupied until its last byte.
     pub(super) node: usize,
     pub(super) visit: Visit,
@@ -75,7 +77,7 @@ pub(super) struct Found {
 /// What remains of a failed attempt.
 enum Failure {
     /// A server error; it is passed on if no other node answers better.
-    Refusal(Found),
+    Refusal(Box<Found>),
     /// Nothing.
     Error(AttemptError),
 }
@@ -114,14 +116,12 @@ impl<'r> UpstreamRace<'r> {
         self.upstream.balance().sent(self.first);
         self.ask(self.first, Turn::First);
         // A second WebSocket would be useless.
-        if self.repeatable && !self.outgoing.wants_websocket {
+        if self.repeatable && !self.outgoing.wants_websocket && self.order.len() > 0 {
             let delay = self.upstream.balance().hedge_delay(self.first);
             self.race.hedge_after(delay);
         }
-        let mut out_of_time =
-            out_of_time(self.upstream, self.upload, self.patience, self.started).boxed();
-        let mut sign_of_life = interval(SIGN_OF_LIFE);
-        sign_of_life.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let out_of_time = out_of_time(self.upstream, self.upload, self.patience, self.started);
+        let mut out_of_time = pin!(out_of_time);
         loop {
             tokio::select! {
                 biased;
@@ -137,7 +137,6 @@ impl<'r> UpstreamRace<'r> {
                     }
                 },
                 error = &mut out_of_time => return self.run_out(error),
-                _ = sign_of_life.tick() => {}
             }
         }
     }
@@ -199,7 +198,7 @@ impl<'r> UpstreamRace<'r> {
         };
         let failure = match answer.map(found) {
             Ok(found) if !found.response.status().is_server_error() => {
-                self.upstream.note(node, ANSWERED, Some(took));
+                self.upstream.answered(node, took);
                 let kind = || self.outgoing.kind();
                 self.upstream.balance().end_row(node, kind);
                 self.judge(Some(node));
@@ -216,7 +215,7 @@ impl<'r> UpstreamRace<'r> {
                     self.judge(None);
                     return Ok(Some(found));
                 }
-                Failure::Refusal(found)
+                Failure::Refusal(Box::new(found))
             }
             Err(error) => Failure::Error(self.weigh(node, error)?),
         };
@@ -232,7 +231,7 @@ impl<'r> UpstreamRace<'r> {
         }
         self.judge(None);
         match self.failed.take() {
-            Some(Failure::Refusal(found)) => Ok(Some(found)),
+            Some(Failure::Refusal(found)) => Ok(Some(*found)),
             Some(Failure::Error(error)) => Err(error.unanswered()),
             None => Err(UpstreamError::Unreachable(None)),
         }
@@ -272,7 +271,7 @@ impl<'r> UpstreamRace<'r> {
             Some(UploadState::Broken) => return Err(UpstreamError::BodyBroken),
             None | Some(UploadState::Whole | UploadState::Flowing | UploadState::Taken(_)) => {}
         }
-        self.upstream.note(node, error.outcome(), None);
+        self.upstream.failed(node, error.outcome());
         let untouched = matches!(state, None | Some(UploadState::Whole));
         let sent_again = self.outgoing.method.is_safe() || error.is_unsent();
         if sent_again && untouched {
@@ -300,7 +299,7 @@ impl<'r> UpstreamRace<'r> {
         let balance = self.upstream.balance();
         let silent = |it: &&Entrant| balance.is_silent_since(it.node, it.since);
         for entrant in self.race.entrants().overtaken().filter(silent) {
-            self.upstream.note(entrant.node, "overtaken", None);
+            self.upstream.failed(entrant.node, "overtaken");
         }
     }
 
@@ -311,13 +310,13 @@ impl<'r> UpstreamRace<'r> {
         }
         self.is_out_of_time.store(true, Ordering::Relaxed);
         for entrant in self.race.entrants().iter() {
-            self.upstream.note(entrant.node, "timeout", None);
+            self.upstream.failed(entrant.node, "timeout");
             let node = &self.upstream.nodes()[entrant.node];
             self.outgoing.sample(node, Outcome::Failed, Duration::ZERO);
         }
         self.judge(None);
         match self.failed.take() {
-            Some(Failure::Refusal(found)) => Ok(found),
+            Some(Failure::Refusal(found)) => Ok(*found),
             _ if self.outgoing.method.is_safe() => Err(error),
             _ => Err(UpstreamError::OutcomeUnknown(None)),
         }
@@ -329,7 +328,7 @@ fn sample(
     node: &UpstreamNode,
     outgoing: &Outgoing,
     upload: Option<&Upload>,
-    answer: &Result<Response<Incoming>, AttemptError>,
+    answer: &Result<Response<AnswerBody>, AttemptError>,
     asked: Instant,
 ) {
     let sent = match upload.map(Upload::state) {
@@ -373,12 +372,8 @@ async fn out_of_time(
     let sent = match upload {
         None => started,
         Some(upload) => {
-            let ended = timeout_at(
-                started + patience.body_timeout + UPLOAD_MARGIN,
-                upload.ended(),
-            )
-            .await;
-            match ended {
+            let until = started + patience.body_timeout + UPLOAD_MARGIN;
+            match alive(until, upload.ended()).await {
                 Ok(UploadState::Taken(at)) => at,
                 Ok(UploadState::TooLarge) => {
                     return UpstreamError::BodyTooLarge(patience.body_bytes_max);
@@ -392,6 +387,18 @@ async fn out_of_time(
     };
     let timeout = upstream.limits().timeout.unwrap_or(patience.deadline);
     let timeout = patience.time_left.map_or(timeout, |it| timeout.min(it));
-    sleep_until(sent + timeout).await;
+    let Err(_elapsed) = alive(sent + timeout, pending::<Infallible>()).await;
     UpstreamError::Timeout
+}
+
+/// Waits for something until then, and gives signs of life meanwhile.
+async fn alive<T>(until: Instant, awaited: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut awaited = pin!(awaited);
+    loop {
+        let pause_ends = until.min(Instant::now() + SIGN_OF_LIFE);
+        match timeout_at(pause_ends, awaited.as_mut()).await {
+            Err(_elapsed) if pause_ends < until => {}
+            ended => return ended,
+        }
+    }
 }

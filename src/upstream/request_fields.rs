@@ -4,7 +4,8 @@ use http::header::{ACCEPT, COOKIE, EXPECT, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
-use super::{Proxy, forwarded, strip_hop_by_hop};
+use super::hop_by_hop::is_hop_by_hop;
+use super::{Proxy, forwarded};
 use crate::http::{
     Account, Hop, TIDEGATE_ROUTE, TRACEPARENT, Trace, X_REQUEST_ID, start_trace, trace_field,
 };
@@ -63,6 +64,9 @@ const OTHER_METHODS: [&str; 3] = [
     "x-method-override",
 ];
 
+/// How many fields are added to those of a client, about.
+const ADDED_MAX: usize = 12;
+
 /// Makes the fields to send.
 pub(super) fn fields(
     proxy: &Proxy,
@@ -110,11 +114,7 @@ fn forwardable(
     by: Option<&RegionId>,
     account: &mut Account,
 ) -> HeaderMap {
-    let mut headers = head.headers.clone();
-    strip_hop_by_hop(&mut headers);
-    // Answered here: the body is requested when the node's connection has room.
-    headers.remove(EXPECT);
-    drop_ours(&mut headers, head.method.is_safe());
+    let mut headers = of_client(&head.headers, head.method.is_safe());
     forwarded::describe(&mut headers, head, &proxy.trusted_proxies, by);
     if let Some(id) = head.headers.get(&X_REQUEST_ID) {
         headers.insert(&X_REQUEST_ID, id.clone());
@@ -139,33 +139,43 @@ pub(super) fn shared_fields(proxy: &Proxy, decision: &Decision) -> HeaderMap {
 #[must_use]
 pub fn is_ours(name: &HeaderName) -> bool {
     let added = [&VIA, &TRACEPARENT, &TRACESTATE];
-    added.contains(&name) || OURS.contains(&&*dashed(name))
+    added.contains(&name) || is_listed(name, &OURS)
 }
 
-fn dashed(name: &HeaderName) -> String {
-    name.as_str().replace('_', "-")
+/// Whether a name is in a list, with underscores for dashes or without.
+fn is_listed(name: &HeaderName, list: &[&str]) -> bool {
+    let name = name.as_str().as_bytes();
+    let is_alike = |(given, known): (&u8, u8)| *given == known || (*given == b'_' && known == b'-');
+    list.iter()
+        .any(|known| known.len() == name.len() && name.iter().zip(known.bytes()).all(is_alike))
 }
 
-fn drop_ours(headers: &mut HeaderMap, safe: bool) {
+/// The fields of a client that may be passed on.
+fn of_client(received: &HeaderMap, safe: bool) -> HeaderMap {
+    let is_hop_by_hop = is_hop_by_hop(received);
     let is_dropped = |name: &HeaderName| {
-        let dashed = dashed(name);
-        OURS.contains(&&*dashed) || (safe && OTHER_METHODS.contains(&&*dashed))
+        is_hop_by_hop(name)
+            // Answered here: the body is requested when the node's connection has room.
+            || *name == EXPECT
+            || is_listed(name, &OURS)
+            || (safe && is_listed(name, &OTHER_METHODS))
     };
-    let ours: Vec<_> = headers
-        .keys()
-        .filter(|name| is_dropped(name))
-        .cloned()
-        .collect();
-    for name in ours {
-        headers.remove(name);
+    let mut headers = HeaderMap::with_capacity(received.len() + ADDED_MAX);
+    for (name, value) in received.iter().filter(|(name, _)| !is_dropped(name)) {
+        headers.append(name.clone(), value.clone());
     }
+    headers
 }
 
 /// Sets the effective level, the position that the client has seen, and whether only the primary
 /// can serve.
 fn hand_on_decision(headers: &mut HeaderMap, proxy: &Proxy, decision: &Decision, safe: bool) {
-    let level = decision.consistency.to_string();
-    if let Ok(level) = HeaderValue::try_from(level) {
+    let consistency = decision.consistency;
+    let level = match consistency.max_staleness {
+        None => Ok(HeaderValue::from_static(consistency.level.as_str())),
+        Some(_) => HeaderValue::try_from(consistency.to_string()),
+    };
+    if let Ok(level) = level {
         headers.insert(&X_CONSISTENCY, level);
     }
     if let RequestToken::Verified(position) = decision.token
@@ -251,8 +261,8 @@ mod tests {
             "X_Original_Host",
         ] {
             let name: HeaderName = name.parse().unwrap();
-            let mut headers = HeaderMap::from_iter([(name, HeaderValue::from_static("evil"))]);
-            drop_ours(&mut headers, true);
+            let received = HeaderMap::from_iter([(name, HeaderValue::from_static("evil"))]);
+            let headers = of_client(&received, true);
             assert!(headers.is_empty(), "{headers:?}");
         }
     }

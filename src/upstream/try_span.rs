@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{Method, Response};
-use hyper::body::Incoming;
 
 use super::UpstreamNode;
 use super::error::AttemptError;
+use super::link::AnswerBody;
 use super::node::encode_path;
 use super::outgoing::Outgoing;
 use tidegate_telemetry::trace::{ActiveSpan, SpanContext, SpanKind};
@@ -40,7 +40,7 @@ impl TrySpan {
     }
 
     /// Says what came of the try.
-    pub(super) fn describe(&mut self, answer: &Result<Response<Incoming>, AttemptError>) {
+    pub(super) fn describe(&mut self, answer: &Result<Response<AnswerBody>, AttemptError>) {
         self.is_described = true;
         match answer {
             Ok(answer) => {

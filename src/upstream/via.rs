@@ -8,26 +8,33 @@ use tidegate_model::RegionId;
 
 /// Holds the name by which other proxies know this process; it is unique to the process.
 #[derive(Debug)]
-pub struct Pseudonym(String);
+pub struct Pseudonym {
+    name: String,
+    /// The entries of `Via` for requests of HTTP/1.0, HTTP/1.1 and HTTP/2.
+    entries: [HeaderValue; 3],
+}
 
 impl Pseudonym {
     /// Makes a random one for a process in a region.
     #[must_use]
     pub fn random(region: &RegionId) -> Self {
-        Self(format!("tidegate-{region}-{:08x}", fastrand::u32(..)))
+        let name = format!("tidegate-{region}-{:08x}", fastrand::u32(..));
+        // A region is made of letters, digits and dashes.
+        let unnamed = |_| HeaderValue::from_static("1.1 tidegate");
+        let entry = |protocol| HeaderValue::try_from(format!("{protocol} {name}"));
+        let entries = ["1.0", "1.1", "2"].map(|protocol| entry(protocol).unwrap_or_else(unnamed));
+        Self { name, entries }
     }
 
     /// Adds this process to those that have forwarded a request.
     pub(super) fn sign(&self, headers: &mut HeaderMap, version: Version) {
-        let protocol = match version {
-            Version::HTTP_2 => "2",
-            Version::HTTP_10 => "1.0",
-            _ => "1.1",
+        let [http_10, http_11, http_2] = &self.entries;
+        let entry = match version {
+            Version::HTTP_2 => http_2,
+            Version::HTTP_10 => http_10,
+            _ => http_11,
         };
-        // A region is made of letters, digits and dashes.
-        if let Ok(value) = HeaderValue::try_from(format!("{protocol} {}", self.0)) {
-            headers.append(VIA, value);
-        }
+        headers.append(VIA, entry.clone());
     }
 
     /// Returns whether this process has forwarded the request before.
@@ -37,7 +44,7 @@ impl Pseudonym {
         entries.any(|entry| {
             let mut words = entry.split(u8::is_ascii_whitespace);
             let by = words.by_ref().filter(|word| !word.is_empty()).nth(1);
-            by.is_some_and(|by| by.eq_ignore_ascii_case(self.0.as_bytes()))
+            by.is_some_and(|by| by.eq_ignore_ascii_case(self.name.as_bytes()))
         })
     }
 }
@@ -60,7 +67,7 @@ mod tests {
         own.sign(&mut headers, Version::HTTP_11);
         assert!(own.has_signed(&headers) && other.has_signed(&headers));
 
-        let Pseudonym(name) = &own;
+        let name = &own.name;
         for (line, expected) in [
             (format!("1.0 fred,HTTP/1.1\t {name} (a, b), 1.1 c"), true),
             (format!("1.1 {}", name.to_uppercase()), true),

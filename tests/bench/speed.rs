@@ -22,6 +22,7 @@ mod machine;
 mod peers;
 mod pgbouncer;
 mod process;
+mod proxied;
 mod replica_read;
 mod report;
 mod scene;
@@ -95,6 +96,9 @@ async fn main() -> Result<()> {
     let scene = Scene::start().await?;
     if plan.has("cached") {
         cached::measure(&scene, &machine, &plan.pace, &mut report).await?;
+    }
+    if plan.has("proxied") {
+        proxied::measure(&scene, &machine, &plan.pace, &mut report).await?;
     }
     if plan.has("tls") {
         tls::measure(&scene, &machine, &plan.pace, &mut report).await?;

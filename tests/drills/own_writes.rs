@@ -1,13 +1,17 @@
 //! Clients of an unmodified application write through one gateway and read through another.
 
-#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+#![allow(
+    clippy::print_stderr,
+    reason = "a test that is skipped or fails says why"
+)]
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tidegate::testkit::{Cluster, GatewayProcess, PostgresServer};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -27,9 +31,11 @@ struct Region {
     _application: Child,
 }
 
-/// What became of the reads.
+/// What became of the pairs.
 #[derive(Default)]
 struct Reads {
+    /// The answers that were no success, as they came.
+    refused: Mutex<Vec<String>>,
     stale: AtomicUsize,
     on_replica: AtomicUsize,
     without_token: AtomicUsize,
@@ -70,8 +76,9 @@ impl Reads {
         for number in 0..pairs {
             let url = |region: usize| regions[region % 2].gateway.url(&format!("/notes/{name}"));
             let write = client.post(url(number)).body(number.to_string());
-            let written = write.send().await.unwrap();
-            assert_eq!(written.status(), 200);
+            let Some(written) = self.answered(write).await else {
+                continue;
+            };
             let token = header(&written, "x-consistency-token");
             let read = client.get(url(number + 1));
             let read = match token.is_empty() {
@@ -81,13 +88,28 @@ impl Reads {
                 }
                 false => read.header("X-Consistency-Token", token),
             };
-            let read = read.send().await.unwrap().text().await.unwrap();
+            let Some(read) = self.answered(read).await else {
+                continue;
+            };
+            let read = read.text().await.unwrap();
             let (role, text) = read.split_once(' ').unwrap();
             self.stale
                 .fetch_add(usize::from(text != number.to_string()), Ordering::Relaxed);
             self.on_replica
                 .fetch_add(usize::from(role == "replica"), Ordering::Relaxed);
         }
+    }
+
+    /// Sends a request. Notes an answer that is no success.
+    async fn answered(&self, request: RequestBuilder) -> Option<Response> {
+        let answer = request.send().await.unwrap();
+        if answer.status() == StatusCode::OK {
+            return Some(answer);
+        }
+        let head = format!("{} {:?}", answer.status(), answer.headers());
+        let refused = format!("{head} {}", answer.text().await.unwrap());
+        self.refused.lock().unwrap().push(refused);
+        None
     }
 }
 
@@ -114,6 +136,17 @@ pub(super) async fn through_two_gateways(length: Length) -> Option<Row> {
     join_all((0..CLIENTS).map(|name| reads.pairs(&regions, http.clone(), name, pairs / CLIENTS)))
         .await;
 
+    let refused = reads.refused.into_inner().unwrap();
+    row.show(
+        format!("{} requests failed", refused.len()),
+        refused.is_empty(),
+    );
+    if !refused.is_empty() {
+        eprintln!("{}", refused.join("\n"));
+        for region in &regions {
+            eprintln!("{}", region.gateway.log());
+        }
+    }
     let stale = reads.stale.into_inner();
     row.show(format!("{stale} of {pairs} reads stale"), stale == 0);
     let missed = reads.without_token.into_inner();

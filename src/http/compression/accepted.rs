@@ -1,5 +1,7 @@
 //! `Accept-Encoding` (RFC 9110 section 12.5.3).
 
+use std::iter::repeat;
+
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
 
@@ -8,43 +10,71 @@ use super::Coding;
 /// A weight in thousandths.
 type Weight = u16;
 
+/// The highest weights that a client gives, as far as it gives any.
+#[derive(Debug, Default)]
+struct Weights {
+    codings: [Option<Weight>; Coding::ALL.len()],
+    identity: Option<Weight>,
+    /// That of `*`.
+    others: Option<Weight>,
+}
+
 /// Returns the offered coding that the client prefers, or none if it prefers the answer as it is. Of equal
 /// weights the first offered wins.
 pub(super) fn preferred(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
+    let weights = Weights::read(headers);
     let mut best: Option<(Coding, Weight)> = None;
     for &coding in offered {
-        let weight = weight_of(headers, |name| coding.is_named(name));
-        let weight = weight
-            .or_else(|| weight_of(headers, |name| name == "*"))
-            .unwrap_or(0);
+        let weight = weights.of(coding);
         if weight > best.map_or(0, |(_, best)| best) {
             best = Some((coding, weight));
         }
     }
-    let identity = weight_of(headers, |name| name.eq_ignore_ascii_case("identity"));
     let (coding, weight) = best?;
-    (identity.unwrap_or(0) <= weight).then_some(coding)
+    (weights.identity.unwrap_or(0) <= weight).then_some(coding)
 }
 
-/// The highest weight that a client gives to a name.
-fn weight_of(headers: &HeaderMap, is_it: impl Fn(&str) -> bool) -> Option<Weight> {
-    let lines = headers.get_all(ACCEPT_ENCODING).iter();
-    let lines = lines.filter_map(|line| line.to_str().ok());
-    let members = lines.flat_map(|line| line.split(','));
-    let weights = members.filter_map(|member| {
+impl Weights {
+    /// Reads every line once: each request passes here.
+    fn read(headers: &HeaderMap) -> Self {
+        let mut weights = Self::default();
+        let lines = headers.get_all(ACCEPT_ENCODING).iter();
+        let lines = lines.filter_map(|line| line.to_str().ok());
+        for member in lines.flat_map(|line| line.split(',')) {
+            weights.add(member);
+        }
+        weights
+    }
+
+    fn add(&mut self, member: &str) {
         let (name, parameters) = match member.split_once(';') {
             Some((name, parameters)) => (name, Some(parameters)),
             None => (member, None),
         };
-        if !is_it(name.trim()) {
-            return None;
-        }
-        match parameters {
+        let Some(known) = self.known(name.trim()) else {
+            return;
+        };
+        let weight = match parameters {
             Some(parameters) => weight(parameters),
             None => Some(1_000),
+        };
+        *known = weight.max(*known);
+    }
+
+    /// Where the weight of a name is kept.
+    fn known(&mut self, name: &str) -> Option<&mut Option<Weight>> {
+        match Coding::ALL.iter().position(|coding| coding.is_named(name)) {
+            Some(index) => self.codings.get_mut(index),
+            None if name.eq_ignore_ascii_case("identity") => Some(&mut self.identity),
+            None => (name == "*").then_some(&mut self.others),
         }
-    });
-    weights.max()
+    }
+
+    fn of(&self, coding: Coding) -> Weight {
+        let mut known = Coding::ALL.iter().zip(self.codings);
+        let own = known.find_map(|(it, weight)| weight.filter(|_| *it == coding));
+        own.or(self.others).unwrap_or(0)
+    }
 }
 
 /// Reads `q=0.5`, of at most three decimals; what is malformed counts as absent.
@@ -57,11 +87,14 @@ fn weight(parameter: &str) -> Option<Weight> {
         .trim_start()
         .split_once('.')
         .unwrap_or((value.trim(), ""));
-    let are_digits = decimals.len() <= 3 && decimals.bytes().all(|byte| byte.is_ascii_digit());
-    let decimals: Weight = format!("{decimals:0<3}").parse().ok()?;
+    if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits = decimals.bytes().chain(repeat(b'0')).take(3);
+    let decimals = digits.fold(0, |sum, digit| 10 * sum + Weight::from(digit - b'0'));
     match whole {
-        "0" if are_digits => Some(decimals),
-        "1" if are_digits && decimals == 0 => Some(1_000),
+        "0" => Some(decimals),
+        "1" if decimals == 0 => Some(1_000),
         _ => None,
     }
 }
