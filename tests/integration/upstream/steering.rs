@@ -204,13 +204,10 @@ async fn breakers_of_upstreams_are_measured_and_told_until_the_upstream_is_gone(
     assert!(edge.metric(&moves).await >= 1.0);
     let switches = "tidegate_upstream_switches_total{upstream=\"app\"}";
     edge.metric_turns(switches, 1.0).await;
-    let line = edge.gateway.wait_for_log("breaker moved").await.unwrap();
-    let line: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(
-        (&line["upstream"], &line["node"]),
-        (&json!("app"), &json!(dead))
-    );
-    assert_eq!(line["breaker"], "open");
+    // The database's own may have moved before.
+    let moved = format!(r#""upstream":"app","node":"{dead}","breaker":"open""#);
+    let line = edge.gateway.wait_for_log(&moved).await.unwrap();
+    assert!(line.contains("breaker moved"), "{line}");
 
     edge.reload(&endpoint("GET", "/other", &far.url())).await;
     for gone in ["closed", "open", "half-open"] {
