@@ -166,6 +166,7 @@ async fn a_commit_that_fails_leaves_nothing_and_closes_no_connection() {
         insert into seats values (1)";
     let endpoints = r#"
         [pool]
+        connections_min = 1
         connections_max = 1
         [[endpoint]]
         method = "POST"

@@ -178,7 +178,7 @@ fn endpoints(writes: &[(&str, bool)]) -> String {
     };
     let writes: String = writes.iter().enumerate().map(write).collect();
     let state = "[[endpoint]]\nmethod = 'GET'\npath = '/state'\nsingle = true\nsql = ";
-    format!("[pool]\nconnections_max = 1\n{writes}{state}\"{STATE}\"\n")
+    format!("[pool]\nconnections_min = 1\nconnections_max = 1\n{writes}{state}\"{STATE}\"\n")
 }
 
 async fn write(world: &World, number: usize) -> StatusCode {
