@@ -113,7 +113,7 @@ impl Kind {
                 let post = world.request(Method::POST, "/marks");
                 post.json(&json!({ "text": "counted" }))
             }
-            Self::Proxied => get("/app/"),
+            Self::Proxied => get("/app/answer"),
         }
     }
 }
