@@ -81,6 +81,7 @@ async fn own_writes_drills_at_full_length() {
 }
 
 /// Prints a row as soon as it is there: all of them take long.
+#[expect(clippy::print_stdout, reason = "the table is what the drills are for")]
 fn show(rows: &mut Vec<Row>, row: Row) {
     println!("{row}");
     rows.push(row);
