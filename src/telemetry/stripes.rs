@@ -1,5 +1,5 @@
-//! Sums that all threads add to without sharing a cache line: each thread adds to cells of its own, and who reads
-//! a sum adds these up.
+//! Sums that all threads add to without sharing a cache line: each thread adds to cells of its own, and reading a
+//! sum adds these up.
 //!
 //! A number that every request changes is a cache line that moves between all cores, however short the change.
 
@@ -37,7 +37,7 @@ pub fn stripe_of_this_thread() -> usize {
 
 /// A few sums, which lie side by side in each stripe.
 ///
-/// They are never given back: those who have them live as long as the process.
+/// They are never given back: metrics live as long as the process.
 pub(crate) struct Sums(Place);
 
 enum Place {

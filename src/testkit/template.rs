@@ -88,7 +88,7 @@ fn template(workspace: &Workspace, binaries: &PostgresBinaries) -> Result<PathBu
     Ok(template)
 }
 
-/// Changes with PostgreSQL and with what `initdb` is told.
+/// Changes with PostgreSQL and with the options of `initdb`.
 fn version(binaries: &PostgresBinaries) -> Result<u64> {
     let server = fs::metadata(binaries.program("postgres"))?;
     let mut hasher = DefaultHasher::new();

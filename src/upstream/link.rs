@@ -324,7 +324,7 @@ mod tests {
             let (link, mut node) = connected(&links).await;
             let body = answered(link, &mut node, (method, answer)).await;
             body.collect().await.unwrap();
-            // No task drives the connection that waits, so nobody has read this.
+            // No task drives the connection that waits, so this has not been read.
             node.write_all(ANSWER.as_bytes()).await.unwrap();
             let kept = links.take().unwrap();
             let refused = kept.exchange(request(Method::POST)).await.err().unwrap();

@@ -10,7 +10,8 @@ use super::contest::{Contender, Pace, Rounds, hold};
 use super::cores::watched;
 use super::load::{Wrk, client};
 use super::machine::Machine;
-use super::process::{Server, command, file, free_address};
+use super::nginx::Nginx;
+use super::process::{Server, command, free_address};
 use super::report::{Report, say};
 use super::scene::{BODY_BYTES, Gateway, Scene, Setting};
 
@@ -200,7 +201,7 @@ async fn nginx(
     nginx_of(scene, core, origin, access_log, "").await
 }
 
-/// One worker per core; everything kept alive; metadata of cached files kept open.
+/// nginx in front of a server, with a cache.
 pub(crate) async fn nginx_of(
     scene: &Scene,
     core: Option<usize>,
@@ -208,35 +209,13 @@ pub(crate) async fn nginx_of(
     access_log: &str,
     after_listen: &str,
 ) -> Result<Server> {
-    let address = free_address()?;
-    let name = format!("nginx-{}", address.port());
-    let place = scene.directory.path().join(&name);
-    std::fs::create_dir(&place)?;
-    let user = if nix::unistd::geteuid().is_root() {
-        "user root;"
-    } else {
-        ""
+    let nginx = Nginx {
+        core,
+        http: &format!("access_log {access_log};\nproxy_cache_path cache keys_zone=all:10m;"),
+        after_listen,
+        location: &format!("proxy_pass http://{};\nproxy_cache all;", origin.address),
     };
-    let configuration = format!(
-        "daemon off;\n{user}\nworker_processes 1;\npid {place}/pid;\nerror_log stderr crit;\n\
-         events {{ worker_connections 1024; }}\n\
-         http {{\n\
-         access_log {access_log};\nkeepalive_requests 1000000000;\nsendfile on;\ntcp_nopush on;\n\
-         open_file_cache max=1000 inactive=1h;\nopen_file_cache_valid 1h;\n\
-         client_body_temp_path {place}/body;\nproxy_temp_path {place}/proxy;\n\
-         fastcgi_temp_path {place}/fastcgi;\nuwsgi_temp_path {place}/uwsgi;\n\
-         scgi_temp_path {place}/scgi;\n\
-         proxy_cache_path {place}/cache keys_zone=all:10m;\n\
-         server {{\nlisten {address}{after_listen};\nlocation / {{\n\
-         proxy_pass http://{origin};\nproxy_cache all;\n}}\n}}\n}}\n",
-        place = place.display(),
-        origin = origin.address,
-    );
-    let file = file(&scene.directory, &format!("{name}.conf"), &configuration)?;
-    let mut nginx = command("/usr/sbin/nginx", core);
-    nginx.arg("-c").arg(file).arg("-p").arg(&place);
-    nginx.stderr(std::process::Stdio::inherit());
-    Server::start(nginx, address).await
+    nginx.start(scene).await
 }
 
 async fn varnish(scene: &Scene, core: Option<usize>, origin: &Server) -> Result<Server> {

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 use super::contest::{Contender, Pace, Rounds, hold, median, sorted};
 use super::load::{Wrk, client};
 use super::machine::Machine;
-use super::process::{Server, command, file, free_address};
+use super::nginx::Nginx;
+use super::process::Server;
 use super::report::{Report, say};
 use super::scene::{Scene, Setting};
 use super::tls::cpu_seconds;
@@ -135,52 +136,27 @@ async fn application(scene: &Scene, core: Option<usize>) -> Result<Server> {
     std::fs::create_dir_all(root.join("app"))?;
     std::fs::write(root.join("app/small"), "x".repeat(SMALL_BYTES))?;
     std::fs::File::create(root.join("app/large"))?.set_len(LARGE_BYTES)?;
-    let location = format!("root {};", root.display());
-    nginx(scene, core, &location, "").await
+    let nginx = Nginx {
+        core,
+        http: "access_log off;",
+        location: &format!("root {};", root.display()),
+        ..Nginx::default()
+    };
+    nginx.start(scene).await
 }
 
 /// nginx in front of it, with as many kept connections as there are clients and more.
 async fn proxy(scene: &Scene, core: Option<usize>, application: &Server) -> Result<Server> {
-    let location = "proxy_pass http://application;\nproxy_http_version 1.1;\n\
-                    proxy_set_header Connection \"\";";
-    let upstream = format!(
-        "upstream application {{\nserver {};\nkeepalive 128;\nkeepalive_requests 1000000000;\n}}\n",
-        application.address
-    );
-    nginx(scene, core, location, &upstream).await
-}
-
-/// One worker; everything is kept alive and every file open.
-async fn nginx(
-    scene: &Scene,
-    core: Option<usize>,
-    location: &str,
-    upstream: &str,
-) -> Result<Server> {
-    let address = free_address()?;
-    let name = format!("nginx-{}", address.port());
-    let place = scene.directory.path().join(&name);
-    std::fs::create_dir(&place)?;
-    let user = match nix::unistd::geteuid().is_root() {
-        true => "user root;",
-        false => "",
+    let nginx = Nginx {
+        core,
+        http: &format!(
+            "access_log off;\n\
+             upstream application {{\nserver {};\nkeepalive 128;\nkeepalive_requests 1000000000;\n}}",
+            application.address
+        ),
+        location: "proxy_pass http://application;\nproxy_http_version 1.1;\n\
+                   proxy_set_header Connection \"\";",
+        ..Nginx::default()
     };
-    let configuration = format!(
-        "daemon off;\n{user}\nworker_processes 1;\npid {place}/pid;\nerror_log stderr crit;\n\
-         events {{ worker_connections 1024; }}\n\
-         http {{\n\
-         access_log off;\nkeepalive_requests 1000000000;\nsendfile on;\ntcp_nopush on;\n\
-         open_file_cache max=1000 inactive=1h;\nopen_file_cache_valid 1h;\n\
-         client_body_temp_path {place}/body;\nproxy_temp_path {place}/proxy;\n\
-         fastcgi_temp_path {place}/fastcgi;\nuwsgi_temp_path {place}/uwsgi;\n\
-         scgi_temp_path {place}/scgi;\n\
-         {upstream}\
-         server {{\nlisten {address};\nlocation / {{\n{location}\n}}\n}}\n}}\n",
-        place = place.display(),
-    );
-    let file = file(&scene.directory, &format!("{name}.conf"), &configuration)?;
-    let mut nginx = command("/usr/sbin/nginx", core);
-    nginx.arg("-c").arg(file).arg("-p").arg(&place);
-    nginx.stderr(std::process::Stdio::inherit());
-    Server::start(nginx, address).await
+    nginx.start(scene).await
 }

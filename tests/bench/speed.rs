@@ -19,6 +19,7 @@ mod health;
 mod levels;
 mod load;
 mod machine;
+mod nginx;
 mod peers;
 mod pgbouncer;
 mod process;

@@ -51,7 +51,7 @@ impl NodeConnection {
         {
             self.client.statement_cache.clear();
             let reset = reset_after_write();
-            // Sent now and answered to nobody: after one that fails, the server executes nothing else.
+            // Sent now, and its answer is not awaited: after one that fails, the server executes nothing else.
             let _unanswered = pin!(self.client.batch_execute(&reset)).now_or_never();
         }
     }

@@ -1,7 +1,7 @@
 //! A question that several tasks ask at about the same time is asked once, and all of them get its answer.
 //!
-//! Whoever asks lets the other tasks run first that can run now, so that they can join. The answer is always to a
-//! question that was asked after the last of them had come.
+//! A task that asks first lets the other tasks run that can run now, so that they can join. The answer is always to a
+//! question that was asked after the last of them had joined.
 
 use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,11 +22,11 @@ impl<T> Default for Together<T> {
 
 impl<T: Clone + Send + Sync + 'static> Together<T> {
     /// Asks after this was first polled; the future that `ask` makes asks when it is first polled. Cancel-safe: each
-    /// of those who wait goes on without the others.
+    /// task that waits goes on without the others.
     pub(super) async fn ask(&self, ask: impl FnOnce() -> BoxFuture<'static, T>) -> T {
         let question = self.lock().get_or_insert_with(|| ask().shared()).clone();
         let_others_run().await;
-        // Nobody can join from here on: it may be on its way.
+        // No task can join from here on: it may be on its way.
         drop(self.lock().take_if(|open| open.ptr_eq(&question)));
         question.await
     }
