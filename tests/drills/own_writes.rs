@@ -34,7 +34,7 @@ struct Region {
 /// What became of the pairs.
 #[derive(Default)]
 struct Reads {
-    /// The answers that were not 2xx, as they came.
+    /// The answers that were not 200, as they came.
     refused: Mutex<Vec<String>>,
     stale: AtomicUsize,
     on_replica: AtomicUsize,
@@ -100,7 +100,7 @@ impl Reads {
         }
     }
 
-    /// Sends a request. Notes an answer that is not 2xx.
+    /// Sends a request. Notes an answer that is not 200.
     async fn answered(&self, request: RequestBuilder) -> Option<Response> {
         let answer = request.send().await.unwrap();
         if answer.status() == StatusCode::OK {
