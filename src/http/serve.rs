@@ -18,7 +18,7 @@ use super::client_body::ClientBody;
 use super::connection::{Context, Visit};
 use super::limits::WARNING_INTERVAL;
 use super::{Drain, Limits, Listener};
-use tidegate_telemetry::{Throttle, names};
+use tidegate_telemetry::{PANIC_PAUSE, Throttle, names, survive};
 
 /// The result of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +54,17 @@ where
         tokio::select! {
             biased;
             () = &mut stop => break,
-            Some(ended) = connections.tasks.join_next() => connections.note_end(ended),
-            (socket, peer) = listener.accept() => connections.open(socket, peer),
+            () = connections.round(&mut listener) => {}
         }
     }
     drop(listener);
     connections.finish().await
+}
+
+/// What the accept loop waits for.
+enum Next {
+    Accepted(TcpStream, SocketAddr),
+    Ended(Result<(), JoinError>),
 }
 
 /// The open connections of a listener.
@@ -91,6 +96,33 @@ where
             open: metrics::gauge!(names::CONNECTIONS_OPEN, "listener" => listener),
             accepted: metrics::counter!(names::CONNECTIONS_ACCEPTED, "listener" => listener),
             refused: metrics::counter!(names::CONNECTIONS_REFUSED, "listener" => listener),
+        }
+    }
+
+    /// Takes in a new connection, or the end of one. A panic costs that connection at most, so it is no reason to
+    /// accept the others later; only waiting, which would panic again at once, begins again after a pause.
+    /// Cancel-safe.
+    async fn round(&mut self, listener: &mut Listener) {
+        let task = self.context.listener;
+        let next = async {
+            tokio::select! {
+                biased;
+                Some(ended) = self.tasks.join_next() => Next::Ended(ended),
+                (socket, peer) = listener.accept() => Next::Accepted(socket, peer),
+            }
+        };
+        match survive(task, next).await {
+            Some(next) => {
+                survive(task, async { self.take(next) }).await;
+            }
+            None => sleep(PANIC_PAUSE).await,
+        }
+    }
+
+    fn take(&mut self, next: Next) {
+        match next {
+            Next::Accepted(socket, peer) => self.open(socket, peer),
+            Next::Ended(ended) => self.note_end(ended),
         }
     }
 
@@ -157,5 +189,40 @@ where
         self.tasks.shutdown().await;
         self.show_open();
         Drained { cut }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::Router;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct DiesOnce(AtomicBool);
+
+    impl metrics::CounterFn for DiesOnce {
+        fn increment(&self, _value: u64) {
+            assert!(self.0.swap(true, Ordering::Relaxed), "it dies");
+        }
+
+        fn absolute(&self, _value: u64) {}
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_one_connection_and_not_the_listener() {
+        let mut listener = Listener::bind("test", ([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let context = Context::new(&listener, Router::new(), Limits::default(), Drain::new());
+        let mut connections = Connections::new(Arc::new(context));
+        connections.accepted = metrics::Counter::from_arc(Arc::<DiesOnce>::default());
+        let _lost = TcpStream::connect(address).await.unwrap();
+        connections.round(&mut listener).await;
+        assert_eq!(connections.tasks.len(), 0);
+        let _served = TcpStream::connect(address).await.unwrap();
+        connections.round(&mut listener).await;
+        assert_eq!(connections.tasks.len(), 1);
     }
 }

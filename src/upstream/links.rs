@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, sleep};
 
+use tidegate_telemetry::survive;
+
 /// How long a connection is kept for the next request: less than the five seconds after which
 /// Node.js, which has one of the shortest timeouts, closes it, so that few requests are sent on one
 /// being closed.
@@ -140,7 +142,9 @@ async fn sweep<L: Reusable>(links: Weak<Links<L>>) {
     loop {
         sleep(SWEEP_INTERVAL).await;
         let Some(links) = links.upgrade() else { return };
-        if !links.sweep() {
+        // Nothing would begin it again after a panic, which loses connections at worst.
+        let goes_on = survive("upstream connections", async { links.sweep() }).await;
+        if goes_on == Some(false) {
             return;
         }
     }
@@ -164,7 +168,16 @@ mod tests {
         }
     }
 
-    fn kept(links: &Links<Fake>) -> usize {
+    /// A connection that must not be looked at.
+    struct Dying;
+
+    impl Reusable for Dying {
+        fn is_open(&mut self) -> bool {
+            panic!("it dies")
+        }
+    }
+
+    fn kept<L: Reusable>(links: &Links<L>) -> usize {
         links.waiting().links.len()
     }
 
@@ -223,6 +236,16 @@ mod tests {
         links.keep(Fake::default());
         sleep(KEEP_ALIVE + SWEEP_INTERVAL).await;
         assert_eq!(kept(&links), 0, "sweeping begins again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sweep_that_panics_is_not_the_last_one() {
+        let links = Arc::new(Links::default());
+        links.keep(Dying);
+        sleep(SWEEP_INTERVAL + Duration::from_millis(1)).await;
+        links.keep(Dying);
+        sleep(KEEP_ALIVE + SWEEP_INTERVAL).await;
+        assert_eq!(kept(&links), 0);
     }
 
     #[tokio::test(start_paused = true)]
