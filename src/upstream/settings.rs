@@ -89,8 +89,9 @@ settings! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct UpstreamLimits {
         /// Time to open a connection, TLS included.
-        connect_timeout: Duration = Duration::from_secs(1), DURATION,
-            low "a distant node is never reached: a round trip around the world takes 0.3 s.",
+        connect_timeout: Duration = Duration::from_millis(1_500), DURATION,
+            low "a distant node is never reached: a round trip around the world takes 0.3 s. Up to \
+                1 s, a single lost packet is a failure: only then does the kernel repeat it.",
             high "the next node is tried late.";
         /// Time from the end of a request to the head of its answer, all attempts included.
         timeout: Option<Duration> = None, Optional(DURATION, "request_deadline"),
@@ -196,6 +197,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<NodeUrl>().unwrap().to_string(), shown);
         }
+    }
+
+    /// RFC 6298: the first repetition of a SYN follows after a second.
+    #[test]
+    fn a_single_lost_packet_is_no_failed_connection_by_default() {
+        let connect_timeout = UpstreamLimits::default().connect_timeout;
+        assert!(connect_timeout >= Duration::from_millis(1_300));
+        assert!(connect_timeout < CheckConfig::INTERVAL_DEFAULT);
     }
 
     #[test]
