@@ -285,7 +285,12 @@ pub(crate) async fn printed(command: GatewayCommand) -> String {
 
 /// A gateway in eu-west-1 whose local replica is the cluster's first, if it has one.
 pub(crate) fn gateway_of(cluster: &Cluster) -> GatewayCommand {
-    let command = GatewayCommand::new(BINARY, "serve")
+    gateway_from(Path::new(BINARY), cluster)
+}
+
+/// The same from another binary.
+pub(crate) fn gateway_from(binary: &Path, cluster: &Cluster) -> GatewayCommand {
+    let command = GatewayCommand::new(binary, "serve")
         .env("REGION", "eu-west-1")
         .env("DATABASE_URL", cluster.primary.url())
         .env("AUTH_JWT_SECRET", JWT_SECRET)

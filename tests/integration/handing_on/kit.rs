@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::Router;
@@ -52,6 +52,8 @@ pub(crate) struct FleetScene {
     pub(crate) ports: Vec<u16>,
     /// What lies between the gateway that dials and the one that is dialled; nothing where it is absent.
     pub(crate) lines: BTreeMap<(usize, usize), DelayProxy>,
+    /// What is started in place of a gateway's binary.
+    pub(crate) binaries: BTreeMap<usize, PathBuf>,
     /// More variables of a gateway.
     pub(crate) variables: Vec<(usize, &'static str, String)>,
     /// What every configuration has; `${APP}` is the URL of the region's application.
@@ -99,6 +101,7 @@ impl FleetScene {
             folder,
             ports: regions.iter().map(|_| free_port().unwrap()).collect(),
             lines: BTreeMap::new(),
+            binaries: BTreeMap::new(),
             variables: Vec::new(),
             more: more.to_owned(),
         };
@@ -203,9 +206,12 @@ impl FleetScene {
                 + &endpoint("*", "/app/{*rest}", &member.app.url())
         );
         std::fs::write(self.configuration(at), toml).unwrap();
-        let gateway = self
-            .command(at, "serve")
-            .env("RUST_LOG", "info,tidegate=debug");
+        let gateway = self.command(at, "serve");
+        let mut variables = self.variables.iter();
+        let gateway = match variables.any(|(of, name, _)| (*of, *name) == (at, "RUST_LOG")) {
+            true => gateway,
+            false => gateway.env("RUST_LOG", "info,tidegate=debug"),
+        };
         self.members[at].gateway = Some(gateway.start().await.unwrap());
     }
 
@@ -230,7 +236,9 @@ impl FleetScene {
     /// A subcommand with the configuration of a region's gateway.
     pub(crate) fn command(&self, at: usize, subcommand: &str) -> GatewayCommand {
         let region = self.members[at].region;
-        let command = GatewayCommand::new(BINARY, subcommand)
+        let binary = self.binaries.get(&at).map(PathBuf::as_path);
+        let binary = binary.unwrap_or(Path::new(BINARY));
+        let command = GatewayCommand::new(binary, subcommand)
             .env("REGION", region)
             .env("DATABASE_URL", "postgres://app@127.0.0.1:1/app")
             .env("AUTH_JWT_SECRET", JWT_SECRET)

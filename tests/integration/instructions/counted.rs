@@ -1,22 +1,14 @@
-//! A gateway whose instructions callgrind counts.
-
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+//! Requests of one gateway.
 
 use http::Method;
 use reqwest::{RequestBuilder, Response};
 use serde_json::json;
-use tempfile::TempDir;
 use tidegate::testkit::{Cluster, GatewayCommand};
 
+use super::REQUESTS;
+use super::callgrind::{Callgrind, Script};
 use crate::upstream::kit::{App, endpoint};
-use crate::world::{BINARY, TOKEN_SECRET, World, configured};
-
-/// Requests whose instructions are counted together: few enough that some rounds have none of the gateway's
-/// other work, and on a busy machine some have replies that arrive alike.
-const REQUESTS: u64 = 80;
+use crate::world::{TOKEN_SECRET, World, configured};
 
 const SCHEMA: &str =
     "create table marks (id bigint generated always as identity primary key, text text not null)";
@@ -50,22 +42,6 @@ path = "/marks"
 sql = "insert into marks (text) values (:body.text) returning id"
 single = true
 "#;
-
-/// The sum of one dump of callgrind.
-pub(super) fn total(dump: &Path) -> u64 {
-    let text = fs::read_to_string(dump).unwrap();
-    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
-    total.expect("callgrind reports a total").parse().unwrap()
-}
-
-fn control(argument: &[&str], pid: u32) {
-    let mut control = Command::new("callgrind_control");
-    // It looks for the process where that, which has no environment, has put its pipes.
-    control.env_remove("TMPDIR");
-    let output = control.args(argument).arg(pid.to_string()).output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "{output:?}");
-}
 
 /// The endpoints that are used, before others that are not.
 fn endpoints(more: usize) -> String {
@@ -121,13 +97,9 @@ impl Kind {
 /// A gateway that callgrind runs.
 pub(super) struct Counted {
     world: World,
-    pid: u32,
-    /// Where callgrind writes, with the number of the dump as extension.
-    dumps: PathBuf,
-    written: u32,
+    callgrind: Callgrind,
     token: String,
     _application: App,
-    _place: TempDir,
 }
 
 impl Counted {
@@ -138,22 +110,13 @@ impl Counted {
 
     /// The same with more variables.
     pub(super) async fn with(more: usize, variables: &[(&str, &str)]) -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let dumps = place.path().join("counts");
         let cluster = Cluster::start(1).await.unwrap();
         cluster.primary.execute(SCHEMA).await.unwrap();
         cluster.wait_for_replicas().await.unwrap();
         let application = App::answering(200, "an answer").await;
         let file = endpoints(more) + &endpoint("GET", "/app/{*rest}", &application.url());
-        let script = cluster.workspace().path().join("counted");
-        let valgrind = format!(
-            "#!/bin/sh\nexec valgrind -q --tool=callgrind --instr-atstart=no \
-             --callgrind-out-file={} {BINARY} \"$@\"\n",
-            dumps.display()
-        );
-        fs::write(&script, valgrind).unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-        let gateway = GatewayCommand::new(script, "serve")
+        let script = Script::new();
+        let gateway = GatewayCommand::new(script.path(), "serve")
             .env("REGION", "eu-west-1")
             .env("DATABASE_URL", cluster.primary.url())
             .env("DATABASE_READ_REPLICA_URL", cluster.replicas[0].url())
@@ -170,33 +133,28 @@ impl Counted {
         let written = Kind::Write.request(&world, "").send().await.unwrap();
         Self {
             token: token_of(&written),
-            pid: world.gateway.pid().unwrap(),
+            callgrind: script.counting(&world.gateway),
             world,
-            dumps,
-            written: 0,
             _application: application,
-            _place: place,
         }
     }
 
     /// Counts from now on, and waits until the state is stable.
     pub(super) async fn begin(&self, kind: Kind) {
         self.send(kind, 50).await;
-        control(&["-i", "on"], self.pid);
+        self.callgrind.begin();
         self.send(kind, 20).await;
     }
 
     /// Returns the instructions of one request out of many that are sent one after another.
     pub(super) async fn round(&mut self, kind: Kind) -> u64 {
-        control(&["-z"], self.pid);
+        self.callgrind.reset();
         self.send(kind, REQUESTS).await;
-        control(&["-d"], self.pid);
-        self.written += 1;
-        total(&self.dumps.with_extension(self.written.to_string())) / REQUESTS
+        self.callgrind.read() / REQUESTS
     }
 
     pub(super) fn end(&self) {
-        control(&["-i", "off"], self.pid);
+        self.callgrind.end();
     }
 
     async fn send(&self, kind: Kind, times: u64) {

@@ -10,7 +10,7 @@ use tidegate_traffic::facts::Facts;
 use tidegate_traffic::plan::{Plan, Tier};
 
 use super::Counts;
-use super::counted::total;
+use super::callgrind::total;
 
 #[path = "../../bench/policies.rs"]
 mod policies;

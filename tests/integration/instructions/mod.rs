@@ -5,7 +5,10 @@
 //! Intended growth is recorded in the commit that explains it: `INSTRUCTIONS=record cargo nextest
 //! run instructions`.
 
+mod callgrind;
 mod counted;
+mod handed_on;
+mod objects;
 mod decisions;
 
 use std::collections::BTreeMap;
@@ -17,6 +20,10 @@ use counted::{Counted, Kind};
 use tidegate_model::Environment;
 
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/instructions.txt");
+
+/// Requests whose instructions are counted together: few enough that some rounds have none of the gateway's
+/// other work, and on a busy machine some have replies that arrive alike.
+const REQUESTS: u64 = 80;
 
 const ROUNDS_MIN: usize = 5;
 const ROUNDS_MAX: usize = 50;
@@ -131,6 +138,8 @@ async fn no_hot_path_takes_a_tenth_more_instructions_than_recorded() {
         return;
     }
     let mut counts = count_requests().await;
+    handed_on::count(&mut counts).await;
+    objects::count(&mut counts).await;
     decisions::count(&mut counts);
     if Environment::of_process().get("INSTRUCTIONS") == Some("record") {
         return record(&counts);

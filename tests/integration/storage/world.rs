@@ -1,12 +1,14 @@
 //! A cluster, buckets, a repository over them, and gateways that serve it.
 
+use std::path::Path;
+
 use serde_json::Value;
 use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess, until};
 
 use super::bucket_server::BucketServer;
 use super::s3_client::S3Client;
 use super::vendor::{ACCESS_KEY, SECRET_KEY};
-use crate::world::{BINARY, DEADLINE, client, configured, gateway_of, printed};
+use crate::world::{BINARY, DEADLINE, client, configured, gateway_from, printed};
 
 pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// The repository of the tests.
@@ -116,7 +118,18 @@ impl StorageWorld {
         settings: &str,
         variables: &[(&str, String)],
     ) -> S3Client {
-        let command = gateway_of(&self.cluster)
+        self.add_gateway_from(Path::new(BINARY), settings, variables)
+            .await
+    }
+
+    /// The same from another binary.
+    pub(crate) async fn add_gateway_from(
+        &mut self,
+        binary: &Path,
+        settings: &str,
+        variables: &[(&str, String)],
+    ) -> S3Client {
+        let command = gateway_from(binary, &self.cluster)
             .env("STORAGE_ADDR", "127.0.0.1:0")
             .env("STORAGE_API_ADDR", "127.0.0.1:0")
             .env("STORAGE_MASTER_KEY", MASTER_KEY);
