@@ -134,7 +134,7 @@ pub async fn import(
             given,
             &backend,
             &batch,
-            (wants_own, &begun),
+            (wants_own, begun.as_str()),
             &mut done,
         );
         // The provider lists more meanwhile.
