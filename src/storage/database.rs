@@ -11,18 +11,16 @@ use tidegate_policy::{Decision, NO_STORE_PRIVATE, NodeView, Step, plan};
 use tidegate_steering::AttemptOutcome;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{PgLsn, ToSql, Type};
-use tokio_postgres::{Error, Row, Statement};
+use tokio_postgres::types::PgLsn;
+use tokio_postgres::{Error, Row};
 
 use super::StorageError;
+use super::prepared::{Prepared, Values};
 use crate::postgres::pool::{Lease, Node};
 use crate::sql::{Database, POSITION, begin_on, is_gone};
 
 /// Time to get an answer from the database, all nodes together.
 const DEADLINE: Duration = Duration::from_secs(5);
-
-/// Values of a statement's parameters, with their types.
-pub(super) type Values<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
 /// Rows, and a position that covers what they show.
 pub(super) struct Shown {
@@ -310,47 +308,6 @@ impl IndexDatabase {
             timeline: timeline.map(Timeline).or_else(of_monitor)?,
             lsn: Lsn::from(u64::from(lsn)),
         })
-    }
-}
-
-/// A statement of the index and the one for the position, as prepared on one connection. The texts are
-/// few, and their names do not depend on what a session has set.
-struct Prepared {
-    statement: Statement,
-    position: Statement,
-}
-
-impl Prepared {
-    async fn of(lease: &Lease, sql: &str, values: Values<'_>) -> Result<Self, Error> {
-        let types: SmallVec<[Type; 16]> = values.iter().map(|(_, it)| it.clone()).collect();
-        let client = lease.client();
-        let statement = pin!(client.prepare_typed_cached(sql, &types));
-        let statement = lease.in_one_go(statement).await?;
-        let position = pin!(client.prepare_cached(POSITION));
-        let position = lease.in_one_go(position).await?;
-        Ok(Self {
-            statement,
-            position,
-        })
-    }
-
-    /// Runs the statement; if the server has lost what was prepared, it is prepared anew the next time.
-    async fn rows(&self, lease: &Lease, values: Values<'_>) -> Result<Vec<Row>, Error> {
-        let values: SmallVec<[&(dyn ToSql + Sync); 16]> =
-            values.iter().map(|(value, _)| *value).collect();
-        let rows = lease.client().query(&self.statement, &values).await;
-        rows.inspect_err(|error| forget_if_gone(lease, error))
-    }
-
-    async fn position(&self, lease: &Lease) -> Result<Vec<Row>, Error> {
-        let rows = lease.client().query(&self.position, &[]).await;
-        rows.inspect_err(|error| forget_if_gone(lease, error))
-    }
-}
-
-fn forget_if_gone(lease: &Lease, error: &Error) {
-    if is_gone(error) {
-        lease.client().statement_cache.clear();
     }
 }
 
