@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::{join, join4};
 use smallvec::SmallVec;
-use tidegate_model::{Consistency, Lsn, NodeStatus, RequestToken, Timeline, WalPosition};
-use tidegate_policy::{Decision, NO_STORE_PRIVATE, NodeView, Step, plan};
+use tidegate_model::{Lsn, NodeStatus, Timeline, WalPosition};
+use tidegate_policy::{Decision, NodeView, Step, plan};
 use tidegate_steering::AttemptOutcome;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
@@ -15,6 +15,7 @@ use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Error, Row};
 
 use super::StorageError;
+use super::owed::Owed;
 use super::prepared::{Prepared, Values};
 use crate::postgres::pool::{Lease, Node};
 use crate::sql::{Database, POSITION, begin_on, is_gone};
@@ -33,41 +34,6 @@ pub(super) struct Shown {
 enum Blame {
     Node,
     Statement,
-}
-
-/// What a read is owed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Owed {
-    pub(super) consistency: Consistency,
-    pub(super) token: RequestToken,
-}
-
-impl Owed {
-    /// The primary's state.
-    pub(super) const STRONG: Self = Self {
-        consistency: Consistency::STRONG,
-        token: RequestToken::None,
-    };
-
-    /// Any committed state.
-    pub(super) const EVENTUAL: Self = Self {
-        consistency: Consistency::EVENTUAL,
-        token: RequestToken::None,
-    };
-
-    fn decision(self, token: RequestToken) -> Decision {
-        Decision {
-            consistency: self.consistency,
-            token,
-            stated: true,
-            cache_control: NO_STORE_PRIVATE.clone(),
-            shared_cacheable: false,
-            vary: false,
-            own_rules: false,
-            no_transform: false,
-            session_cookie: false,
-        }
-    }
 }
 
 /// The database that has the index.

@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 use super::access::{Allowed, denied};
 use super::body::Watched;
 use super::request::allowed;
-use crate::storage::database::Owed;
+use crate::storage::owed::Owed;
 use crate::storage::prepared::Values;
 use crate::storage::registry::{check_name, new_id};
 use crate::storage::{StorageError, Store};
