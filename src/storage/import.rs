@@ -8,7 +8,8 @@
 
 use std::collections::HashSet;
 
-use futures_util::StreamExt;
+use futures_util::future::join;
+use futures_util::{StreamExt, stream};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use serde::Serialize;
@@ -29,6 +30,8 @@ use super::{BucketRow, Registry, RepositoryRow, StorageError};
 const BATCH: usize = 500;
 /// Objects of which the provider is asked for the `ETag` at the same time, if its list does not have it.
 const HEADS: usize = 16;
+/// Objects that are read at the same time, of which it is not known whether the index has lost them.
+const READS: usize = 8;
 
 /// Objects that an import forgets without being told to, if they are more than half of those that it knows.
 const GONE_MAX: i64 = 10;
@@ -122,17 +125,22 @@ pub async fn import(
         .buffered(HEADS);
     let mut batches = std::pin::pin!(whole.chunks(BATCH));
     let mut done = Imported::default();
-    while let Some(batch) = batches.next().await {
+    let mut next = batches.next().await;
+    while let Some(batch) = next {
         let batch = batch.into_iter().collect::<Result<Vec<_>, _>>();
         let batch = batch.map_err(|fault| StorageError::NoCopy(Some(fault)))?;
-        let mut found: Vec<_> = batch.iter().flatten().collect();
-        done.skipped += (batch.len() - found.len()) as u64;
-        if wants_own {
-            let reattached = reattach(registry, given, &backend, &found).await?;
-            found.retain(|it| !reattached.contains(it.location.as_ref()));
-            done.reattached += reattached.len() as u64;
-        }
-        add(registry, given, &found, &begun, &mut done).await?;
+        let taken = take(
+            registry,
+            given,
+            &backend,
+            &batch,
+            (wants_own, &begun),
+            &mut done,
+        );
+        // The provider lists more meanwhile.
+        let (taken, following) = join(taken, batches.next()).await;
+        taken?;
+        next = following;
     }
     let unnamable = backend.unnamable();
     done.skipped += unnamable.folders;
@@ -150,6 +158,25 @@ pub async fn import(
     refuse_loss(registry, given, &listing).await?;
     done.gone = gone(registry, given, &listing).await?;
     Ok(done)
+}
+
+/// Takes objects that were listed since a time.
+async fn take(
+    registry: &Registry<'_>,
+    given: &Import,
+    backend: &BucketBackend,
+    listed: &[Option<ObjectMeta>],
+    (wants_own, begun): (bool, &str),
+    done: &mut Imported,
+) -> Result<(), StorageError> {
+    let mut found: Vec<_> = listed.iter().flatten().collect();
+    done.skipped += (listed.len() - found.len()) as u64;
+    if wants_own {
+        let reattached = reattach(registry, given, backend, &found).await?;
+        found.retain(|it| !reattached.contains(it.location.as_ref()));
+        done.reattached += reattached.len() as u64;
+    }
+    add(registry, given, &found, begun, done).await
 }
 
 /// An object with its `ETag`; nothing if it has none, is nobody's, or is not there under its own key: a
@@ -191,14 +218,22 @@ async fn reattach(
         (&ids, Type::TEXT_ARRAY),
         (&sizes, Type::INT8_ARRAY),
     ];
-    let mut reattached = HashSet::new();
-    for row in registry.run(sql, values).await? {
-        let (id, size): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let rows = registry.run(sql, values).await?;
+    let lost = rows
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    let lost = lost.collect::<Result<Vec<(String, i64)>, StorageError>>()?;
+    let reads = lost.into_iter().map(|(id, size)| async move {
         let unknown = Fingerprint {
             size: unsigned(Some(size)).unwrap_or_default(),
             sha256: String::new(),
         };
         let read = unknown.read(backend, ObjectName::Own(&id)).await;
+        (id, size, read)
+    });
+    let mut reads = stream::iter(reads).buffer_unordered(READS);
+    let mut reattached = HashSet::new();
+    while let Some((id, size, read)) = reads.next().await {
         let read = read.map_err(|fault| StorageError::NoCopy(Some(fault)))?;
         let Some(sha256) = read else { continue };
         let sql = "select tidegate.storage_import_found($1, $2, $3, $4)";

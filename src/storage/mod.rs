@@ -62,6 +62,7 @@ mod repair;
 mod task;
 mod copier;
 mod turns;
+mod setbacks;
 mod mover;
 mod moving;
 mod drain;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::copier::{Copier, Undone, count_restore};
@@ -12,14 +13,19 @@ use super::index::StoredCopy;
 use super::inventory::{Inventory, Repository};
 use super::lease::Leases;
 use super::registry::new_id;
+use super::setbacks::Setbacks;
 use super::store::Store;
 use super::task::{Task, TaskKind, Tasks};
 use super::turns::Turns;
 
-/// Blobs of one bucket that one gateway moves at the same time.
-const WORKERS: usize = 8;
-/// How long one round begins tasks: the next one knows what operators have changed meanwhile. Shorter than the
-/// interval of rounds, so that it begins in time.
+/// Blobs of one bucket that one gateway moves at the same time. Most of what a small one takes is waiting for
+/// answers, one after the other; but the connections to the database are those of clients too.
+const WORKERS: usize = 12;
+/// Those of them that are large: each needs memory for its parts.
+const LARGE_MAX: usize = 8;
+/// The most bytes of a blob that is not large.
+const SMALL_BYTES_MAX: u64 = 1 << 20;
+/// How long one round begins tasks: the next one knows what operators have changed meanwhile.
 const ROUND_MAX: Duration = Duration::from_secs(4);
 /// Copies of a bucket that is drained that become tasks at once.
 const DRAIN_BATCH: i32 = 1000;
@@ -31,6 +37,8 @@ pub(super) struct Mover<'a> {
     at: usize,
     until: Instant,
     done: AtomicUsize,
+    setbacks: Setbacks,
+    large: Semaphore,
     turns: Turns,
 }
 
@@ -45,34 +53,37 @@ impl<'a> Mover<'a> {
             at,
             until: Instant::now() + ROUND_MAX,
             done: AtomicUsize::default(),
+            setbacks: Setbacks::default(),
+            large: Semaphore::new(LARGE_MAX),
             turns: Turns::default(),
         }
     }
 }
 
 impl Mover<'_> {
-    /// Works until nothing is due, or the bucket fails.
-    pub(super) async fn round(&self) {
+    /// Works until nothing is due, the bucket fails, or its time is over: then it is true, and there may be more.
+    pub(super) async fn round(&self) -> bool {
         let bucket = &self.copier.inventory.buckets[self.at];
         loop {
             if bucket.row.draining
                 && let Err(error) = self.tasks().drain(DRAIN_BATCH).await
             {
                 tracing::warn!(bucket = bucket.name(), %error, "a bucket cannot be drained");
-                return;
+                return false;
             }
             match self.tasks().repositories().await {
                 Ok(due) => self.turns.begin(due),
                 Err(error) => {
                     tracing::warn!(%error, "tasks of storage cannot be found");
-                    return;
+                    return false;
                 }
             }
             let before = self.done.load(Ordering::Relaxed);
             join_all((0..WORKERS).map(|_| self.work())).await;
-            let now = self.done.load(Ordering::Relaxed);
-            if now == before || !bucket.row.draining || Instant::now() > self.until {
-                return;
+            let has_moved = self.done.load(Ordering::Relaxed) > before;
+            let is_over = Instant::now() > self.until;
+            if !has_moved || is_over || !bucket.row.draining {
+                return has_moved && is_over;
             }
         }
     }
@@ -104,9 +115,11 @@ impl Mover<'_> {
             match leases.hold(&self.copier.store.index, done).await {
                 Ok(()) => {
                     self.done.fetch_add(1, Ordering::Relaxed);
+                    self.setbacks.end();
                 }
                 Err(undone) => {
-                    if !self.put_off(&task, &undone).await {
+                    self.put_off(&task, &undone).await;
+                    if self.is_enough(&undone) {
                         return;
                     }
                 }
@@ -114,8 +127,22 @@ impl Mover<'_> {
         }
     }
 
-    /// Notes why a task is not done. False if the bucket itself has failed.
-    async fn put_off(&self, task: &Task, undone: &Undone) -> bool {
+    /// Whether the bucket had better be left alone after this.
+    fn is_enough(&self, undone: &Undone) -> bool {
+        let name = self.copier.inventory.buckets[self.at].name();
+        match undone {
+            Undone::Bucket(of, fault) => of == name && self.setbacks.add(fault.kind),
+            Undone::Full(of) => of == name,
+            Undone::NoSource
+            | Undone::NoMember
+            | Undone::Damaged(_)
+            | Undone::Overtaken
+            | Undone::Storage(_) => false,
+        }
+    }
+
+    /// Notes why a task is not done.
+    async fn put_off(&self, task: &Task, undone: &Undone) {
         let (kind, name) = (
             task.kind.as_str(),
             self.copier.inventory.buckets[self.at].name().to_owned(),
@@ -138,13 +165,16 @@ impl Mover<'_> {
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "a task of storage could not be put off"),
         }
-        !matches!(undone, Undone::Bucket(of, _) | Undone::Full(of) if *of == name)
     }
 
     async fn perform(&self, task: &Task, leases: &Leases) -> Result<(), Undone> {
         if task.is_stale {
             return Ok(self.tasks().cancel(task).await?);
         }
+        let _turn = match task.expected.size > SMALL_BYTES_MAX {
+            true => self.large.acquire().await.ok(),
+            false => None,
+        };
         match task.kind {
             TaskKind::Mirror => self.mirror(task, leases).await,
             TaskKind::Restore => self.restore(task).await,

@@ -39,11 +39,20 @@ pub async fn move_forever(store: Arc<Store>) {
             sleep(every).await;
         }
     };
-    let round = |_, inventory: Arc<Inventory>, index: usize| async move {
-        let bucket = &inventory.buckets[index].row.id;
-        sample(store, &inventory, bucket).await;
-        if busy.load().contains(bucket) {
-            Mover::new(store, &inventory, index).round().await;
+    let round = |_, mut inventory: Arc<Inventory>, mut index: usize| async move {
+        let bucket = inventory.buckets[index].row.id.clone();
+        sample(store, &inventory, &bucket).await;
+        if !busy.load().contains(&bucket) {
+            return;
+        }
+        // With more to do nothing is waited for, but what operators have changed meanwhile holds.
+        while Mover::new(store, &inventory, index).round().await {
+            inventory = store.inventory.load_full();
+            let Some(now) = inventory.index_of(&bucket) else {
+                return;
+            };
+            index = now;
+            sample(store, &inventory, &bucket).await;
         }
     };
     tokio::join!(in_every_bucket(store, every, round), look);

@@ -7,7 +7,7 @@ use ring::digest::{Context, SHA256};
 use tokio::time::timeout;
 
 use super::StorageError;
-use super::attempt::{patience, silent, within_stream};
+use super::attempt::{Download, patience, silent, within_stream};
 use super::backend::BucketBackend;
 use super::error::IncomingError;
 use super::fault::{Fault, FaultKind};
@@ -53,18 +53,19 @@ impl Fingerprint {
         backend: &BucketBackend,
         object: ObjectName<'_>,
     ) -> Result<Option<String>, Fault> {
-        if backend.head(object).await? != Some(self.size) {
+        let Some(mut bytes) = self.open(backend, object).await? else {
             return Ok(None);
-        }
+        };
         let read = async {
-            let mut hash = Context::new(&SHA256);
-            if self.size > 0 {
-                let mut bytes = backend.get(object, 0..self.size, self.size).await?;
-                while let Some(chunk) = within_stream(&mut bytes).await? {
-                    hash.update(&chunk);
-                }
+            let (mut hash, mut length) = (Context::new(&SHA256), 0);
+            while let Some(chunk) = within_stream(&mut bytes).await? {
+                hash.update(&chunk);
+                length += chunk.len() as u64;
             }
-            Ok(hex(hash.finish().as_ref()))
+            match length == self.size {
+                true => Ok(hex(hash.finish().as_ref())),
+                false => Err(Fault::other_size()),
+            }
         };
         let read = timeout(patience(self.size), read).await;
         match read.unwrap_or_else(|_elapsed| Err(silent())) {
@@ -74,6 +75,39 @@ impl Fingerprint {
                 ..
             }) => Ok(None),
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// Begins to read an object. Nothing if it is not there, or has more or fewer bytes.
+    async fn open(
+        &self,
+        backend: &BucketBackend,
+        object: ObjectName<'_>,
+    ) -> Result<Option<Download>, Fault> {
+        if self.size == 0 {
+            // No bucket has a range of it.
+            let is_there = backend.head(object).await? == Some(0);
+            return Ok(is_there.then(|| stream::empty().boxed()));
+        }
+        let fault = match backend.get(object, 0..self.size, self.size).await {
+            Ok(bytes) => return Ok(Some(bytes)),
+            Err(fault) => fault,
+        };
+        let is_there = match fault.kind {
+            FaultKind::Absent | FaultKind::Damaged => false,
+            // It may be shorter: then a provider answers with another range than it was asked for.
+            FaultKind::Connection | FaultKind::Other => {
+                backend.head(object).await? == Some(self.size)
+            }
+            FaultKind::Quota
+            | FaultKind::Refused
+            | FaultKind::Throttled
+            | FaultKind::Server
+            | FaultKind::Slow => true,
+        };
+        match is_there {
+            true => Err(fault),
+            false => Ok(None),
         }
     }
 

@@ -76,3 +76,9 @@ impl Display for Row {
 pub(super) fn ms(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
 }
+
+/// Says how far a long drill is.
+#[expect(clippy::print_stdout, reason = "whoever waits for hours wants to know")]
+pub(super) fn progress(of: fmt::Arguments<'_>) {
+    println!("{of}");
+}

@@ -20,6 +20,7 @@ mod spill;
 mod storage;
 mod storage_drain;
 mod storage_moves;
+mod storage_objects;
 mod storage_year;
 mod table;
 mod traffic;

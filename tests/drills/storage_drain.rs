@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use http::Method;
 use nix::sys::signal::Signal;
@@ -11,7 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::drill::{Length, Row};
-use super::storage_moves::{SETTINGS, body_of};
+use super::storage_moves::SETTINGS;
+use super::storage_objects::{PATIENCE, body_of, key, reached, write, wrong};
 use crate::storage::bucket_server::BucketFault;
 use crate::storage::s3_client::S3Client;
 use crate::storage::world::{REPOSITORY, StorageWorld, storage_command};
@@ -20,8 +20,6 @@ const CLIENTS: usize = 2;
 /// Copies of any state in the bucket that is drained.
 const LEFT: &str = "select count(*) from tidegate.storage_copy c join tidegate.storage_bucket b on b.id = c.bucket \
      where b.name = 'bucket-0'";
-/// Far more than a drain takes, also on a machine that has other things to do.
-const PATIENCE: Duration = Duration::from_secs(3_600);
 
 fn objects(length: Length) -> usize {
     match length {
@@ -46,9 +44,7 @@ pub(super) async fn drained_while_killed(length: Length) -> Row {
     // A write that the second one fails has a third to go to.
     let mut world = StorageWorld::with(3, &[], &[], SETTINGS, 0).await;
     let first = world.s3.clone();
-    for number in 0..count {
-        first.put(REPOSITORY, &key(number), &body_of(number)).await;
-    }
+    write(&first, REPOSITORY, count).await;
     // Clients use a gateway that lives; the other one is killed.
     world.s3 = world.add_gateway(SETTINGS).await;
     let seen = Arc::new(Seen::default());
@@ -57,12 +53,10 @@ pub(super) async fn drained_while_killed(length: Length) -> Row {
     let started = Instant::now();
     let command = storage_command(&world.cluster, &["drain", "bucket-0"]);
     let command = tokio::spawn(command.output());
-    until("a third is moved", PATIENCE, async || {
-        let moved = world.buckets[1].sizes().len() + world.buckets[2].sizes().len();
-        Ok((moved > count / 3).then_some(()))
+    reached("moved", length, count / 3 + 1, async || {
+        world.buckets[1].objects().len() + world.buckets[2].objects().len()
     })
-    .await
-    .unwrap();
+    .await;
     let left = world.buckets[0].objects().len();
     world.gateways[0].signal(Signal::SIGKILL);
     // Dropping it kills the process.
@@ -101,16 +95,9 @@ pub(super) async fn drained_while_killed(length: Length) -> Row {
         format!("{failed} of {written} writes failed"),
         failed == 0 && written > 0,
     );
-    let mut wrong = 0;
-    for number in 0..count {
-        wrong += usize::from(world.s3.read(REPOSITORY, &key(number)).await != body_of(number));
-    }
+    let wrong = wrong(&world.s3, REPOSITORY, count).await;
     row.show(format!("{wrong} of {count} wrong afterwards"), wrong == 0);
     row
-}
-
-fn key(number: usize) -> String {
-    format!("{}/{number}", number % 100)
 }
 
 /// Reads what was there before and writes new objects, until it is over.

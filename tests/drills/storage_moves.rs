@@ -2,24 +2,18 @@
 //! imported twice.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::time::Duration;
 
 use http::Method;
 use nix::sys::signal::Signal;
-use ring::digest::{SHA256, digest};
 use serde_json::json;
-use tidegate::testkit::until;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::drill::{Length, Row};
+use super::storage_objects::{body_of, hashes, reached, sha256_of, write};
 use crate::storage::bucket_server::{BucketFault, BucketServer};
-use crate::storage::s3_client::hex;
 use crate::storage::world::{MIRRORED, REPOSITORY, StorageWorld};
 
 const KILLS: usize = 10;
-const WRITERS: usize = 8;
 pub(super) const SETTINGS: &str =
     "lease = \"5s\"\nsweep_interval = \"500ms\"\nsweep_after = \"100ms\"";
 const WITHOUT_HOT: &str = r#"{"to": "cold", "after": "0s", "keepHot": false}"#;
@@ -44,23 +38,6 @@ fn existing(length: Length) -> usize {
     }
 }
 
-pub(super) fn body_of(number: usize) -> Vec<u8> {
-    format!("object {number}, ")
-        .repeat(3 + number % 50)
-        .into_bytes()
-}
-
-fn sha256_of(bytes: &[u8]) -> String {
-    hex(digest(&SHA256, bytes).as_ref())
-}
-
-/// The hashes of what a bucket has. Files of which another thread has just removed one are left out.
-fn hashes(bucket: &BucketServer) -> BTreeSet<String> {
-    let files = bucket.objects();
-    let read = files.iter().filter_map(|file| fs::read(file).ok());
-    read.map(|bytes| sha256_of(&bytes)).collect()
-}
-
 pub(super) async fn mirrored_while_killed(length: Length) -> Row {
     let mut row = Row::new("storage: mirrored while members fail and gateways are killed");
     let count = objects(length);
@@ -68,20 +45,15 @@ pub(super) async fn mirrored_while_killed(length: Length) -> Row {
     let cold = world.mirrored(WITHOUT_HOT, &["--write", "copies:2"]).await;
     // Nothing is copied before all are there: only then the kills meet it in the middle.
     cold.fail(Method::PUT, BucketFault::Answer(429, ""));
-    write(&world, count).await;
+    write(&world.s3, MIRRORED, count).await;
     let expected: BTreeSet<_> = (0..count).map(|it| sha256_of(&body_of(it))).collect();
     let started = Instant::now();
     fail_now_and_then(&world, &cold);
     let mut deleted_too_early = 0;
     for kill in 1..=KILLS {
         let wanted = count * kill / (KILLS + 1);
-        until(
-            "more are mirrored",
-            Duration::from_secs(3_600),
-            async || Ok((cold.sizes().len() >= wanted).then_some(())),
-        )
-        .await
-        .unwrap();
+        let there = async || cold.objects().len();
+        reached("in the mirror", length, wanted, there).await;
         world.gateways.last().unwrap().signal(Signal::SIGKILL);
         world.gateways.last_mut().unwrap().wait().await.unwrap();
         deleted_too_early += nowhere(&expected, &world, &cold);
@@ -90,25 +62,22 @@ pub(super) async fn mirrored_while_killed(length: Length) -> Row {
         world.s3 = world.add_gateway(SETTINGS).await;
     }
     let open = "select count(*) from tidegate.storage_task";
-    until("all is mirrored", Duration::from_secs(3_600), async || {
-        Ok((world.value(open).await == "0").then_some(()))
+    reached("mirrored", length, count, async || {
+        let open: usize = world.value(open).await.parse().unwrap();
+        count.saturating_sub(open)
     })
-    .await
-    .unwrap();
+    .await;
     let took = started.elapsed();
     for server in world.buckets.iter().chain([&cold]) {
         server.heal();
     }
-    until(
-        "the hot copies are swept",
-        Duration::from_secs(3_600),
-        async || {
-            let hot: usize = world.buckets.iter().map(|it| it.objects().len()).sum();
-            Ok((hot == 0 && cold.objects().len() == count).then_some(()))
-        },
-    )
-    .await
-    .unwrap();
+    // What was left over in the mirror, too.
+    reached("hot copies swept", length, 2 * count, async || {
+        let hot: usize = world.buckets.iter().map(|it| it.objects().len()).sum();
+        let beside = cold.objects().len().abs_diff(count);
+        (2 * count).saturating_sub(hot + beside)
+    })
+    .await;
     let arrived = expected.intersection(&hashes(&cold)).count();
     let verified = "select count(*) from tidegate.storage_copy where state = 'stored' and verified is not null";
     let verified = world.value(verified).await;
@@ -144,22 +113,6 @@ fn nowhere(expected: &BTreeSet<String>, world: &StorageWorld, cold: &BucketServe
     let proven = hashes(cold);
     let gone = expected.difference(&hot);
     gone.filter(|it| !proven.contains(*it)).count()
-}
-
-/// Writes objects with a few clients.
-async fn write(world: &StorageWorld, count: usize) {
-    let mut writers = JoinSet::new();
-    for writer in 0..WRITERS {
-        let s3 = world.s3.clone();
-        writers.spawn(async move {
-            for number in (writer..count).step_by(WRITERS) {
-                let key = format!("{}/{number}", number % 100);
-                let put = s3.put(MIRRORED, &key, &body_of(number)).await;
-                assert_eq!(put.status(), 200);
-            }
-        });
-    }
-    writers.join_all().await;
 }
 
 pub(super) async fn imported_twice(length: Length) -> Row {

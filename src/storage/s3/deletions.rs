@@ -15,6 +15,7 @@ use super::keys;
 use super::parameters::UNVERSIONED;
 use super::request::{allowed, with_token};
 use crate::storage::Store;
+use crate::storage::database::Owed;
 use crate::storage::index::DeleteConditions;
 
 /// Keys of one `DeleteObjects`, as S3 has it.
@@ -56,6 +57,12 @@ pub(super) async fn delete_several(
             "CDATA sections are not implemented here: escape the characters of a key"
         ));
     }
+    if Watched::has(&request.extensions, |it| it.has_text_behind) {
+        return Err(s3_error!(
+            MalformedXML,
+            "There is text after the end of the list"
+        ));
+    }
     let Delete { objects, quiet } = request.input.delete;
     if objects.is_empty() || objects.len() > DELETES_MAX {
         return Err(s3_error!(
@@ -63,10 +70,8 @@ pub(super) async fn delete_several(
             "The list must name 1 to {DELETES_MAX} keys"
         ));
     }
-    for object in &objects {
-        check(object)?;
-    }
     let repository = &allowed.repository.row.id;
+    check_all(store, repository, &objects).await?;
     let (mut deleted, mut errors, mut newest) = (Vec::new(), Vec::new(), None);
     let mut objects = objects.into_iter();
     while let Some(object) = objects.next() {
@@ -106,7 +111,11 @@ async fn delete_one(
     repository: &str,
     object: ObjectIdentifier,
 ) -> S3Result<Option<WalPosition>> {
-    keys::check(&object.key)?;
+    if let Err(refused) = keys::check(&object.key)
+        && !is_stored(store, repository, &object.key).await?
+    {
+        return Err(refused);
+    }
     let mut versions = object.version_id.iter();
     if versions.any(|version| version != UNVERSIONED) {
         return Err(s3_error!(
@@ -124,15 +133,33 @@ async fn delete_one(
 }
 
 /// Refuses all keys because of one whose answer would not say which it is.
-fn check(object: &ObjectIdentifier) -> S3Result<()> {
-    let etag = object.e_tag.as_ref().map_or("", ETag::value);
-    if etag.contains('\0') {
-        return Err(s3_error!(InvalidArgument, "an ETag cannot contain U+0000"));
+async fn check_all(store: &Store, repository: &str, objects: &[ObjectIdentifier]) -> S3Result<()> {
+    for object in objects {
+        let etag = object.e_tag.as_ref().map_or("", ETag::value);
+        if etag.contains('\0') {
+            return Err(s3_error!(InvalidArgument, "an ETag cannot contain U+0000"));
+        }
+        match keys::check(&object.key) {
+            Err(error) if *error.code() == S3ErrorCode::KeyTooLongError => {}
+            Err(error) if object.key.is_empty() => {
+                if !is_stored(store, repository, "").await? {
+                    return Err(error);
+                }
+            }
+            checked => checked?,
+        }
     }
-    match keys::check(&object.key) {
-        Err(error) if *error.code() == S3ErrorCode::KeyTooLongError => Ok(()),
-        checked => checked,
+    Ok(())
+}
+
+/// Whether there is an object under a key that no request can store any more: those of an older version could.
+/// Nothing else can delete it.
+async fn is_stored(store: &Store, repository: &str, key: &str) -> S3Result<bool> {
+    if key.contains('\0') {
+        return Ok(false);
     }
+    let (found, _) = store.index.find(Owed::STRONG, repository, key).await?;
+    Ok(found.is_some())
 }
 
 fn error_of(error: &S3Error, key: String) -> Error {

@@ -1,10 +1,12 @@
 //! What `s3s` passes over in the document of a request although it means something: sections of character
-//! data, and the tags of a new bucket.
+//! data, the tags of a new bucket, and text after the end of a list of keys.
 
 use http::{Method, Request, header};
 
 const SECTION: &[u8] = b"<![CDATA[";
 const TAGS: &[u8] = b"<Tag";
+/// The end of a list of keys, in which no text has a `<`.
+const END: &[u8] = b"</Delete";
 /// The document of a new bucket. What is longer is an object, whose path may look like that of a bucket.
 const BUCKET_BYTES_MAX: u64 = 64 << 10;
 
@@ -17,7 +19,14 @@ pub(super) struct PassedOver {
     pub(super) has_section: bool,
     /// Whether there are tags.
     pub(super) has_tags: bool,
+    /// Whether there is text after the end of a list of keys.
+    pub(super) has_text_behind: bool,
+    /// Whether the last byte after that end is one of a tag; nothing before the end.
+    behind: Option<InTag>,
 }
+
+/// Whether a byte is one of a tag.
+type InTag = bool;
 
 impl PassedOver {
     /// Nothing for a request that has no such document.
@@ -32,8 +41,32 @@ impl PassedOver {
         let (has_section, has_tags) = (has(SECTION), has(TAGS));
         self.has_section |= has_section;
         self.has_tags |= has_tags;
+        match self.behind {
+            Some(_) => self.look_behind(bytes),
+            None => {
+                let found = self.tail.windows(END.len()).position(|it| it == END);
+                if let Some(at) = found {
+                    self.behind = Some(true);
+                    let rest = self.tail[at + END.len()..].to_vec();
+                    self.look_behind(&rest);
+                }
+            }
+        }
         let searched = self.tail.len().saturating_sub(SECTION.len() - 1);
         self.tail.drain(..searched);
+    }
+
+    fn look_behind(&mut self, bytes: &[u8]) {
+        let mut is_in_tag = self.behind.unwrap_or_default();
+        for byte in bytes {
+            match (is_in_tag, byte) {
+                (true, b'>') => is_in_tag = false,
+                (false, b'<') => is_in_tag = true,
+                (true, _) => {}
+                (false, byte) => self.has_text_behind |= !byte.is_ascii_whitespace(),
+            }
+        }
+        self.behind = Some(is_in_tag);
     }
 }
 
@@ -63,6 +96,26 @@ mod tests {
         }
         let mut scan = PassedOver::default();
         scan.update(b"<Key>&lt;![CDATA[ Tags</Key>");
+        assert!(!scan.has_text_behind);
         assert!(!scan.has_section && !scan.has_tags);
+    }
+
+    #[test]
+    fn text_behind_a_list_of_keys_is_found_wherever_the_body_is_cut() {
+        for (text, expected) in [
+            ("<Delete><Object><Key>a</Key></Object></Delete>", false),
+            ("<Delete>text</Delete >\r\n <!-- the end -->\n", false),
+            ("<Delete></Delete>a", true),
+            ("<Delete></Delete> <!-- --> a>", true),
+            ("<Deleted>a", false),
+        ] {
+            for at in 0..=text.len() {
+                let mut scan = PassedOver::default();
+                for bytes in [&text[..at], &text[at..]] {
+                    scan.update(bytes.as_bytes());
+                }
+                assert_eq!(scan.has_text_behind, expected, "{text} {at}");
+            }
+        }
     }
 }

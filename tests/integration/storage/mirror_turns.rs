@@ -109,7 +109,7 @@ async fn a_repository_does_not_wait_for_all_that_another_one_has() {
     ];
     world.storage(&add).await;
     cold.fail(Method::PUT, BucketFault::Answer(429, ""));
-    for number in 0..40 {
+    for number in 0..80 {
         world.s3.put(MIRRORED, &format!("key-{number}"), BODY).await;
     }
     let small = world.key_of("small-data", "write").await;
