@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use crate::postgres::monitor::Monitor;
 use crate::postgres::pool::Node;
 use tidegate_steering::{AttemptOutcome, BreakerState, SharedSelector};
+use tidegate_telemetry::survive;
 
 /// How long a probed node may take to answer its monitor, which immediately sends a trivial query.
 /// A garbage collection, a checkpoint or a busy core is over by then; a few of these in a row open
@@ -57,7 +58,8 @@ impl ActiveProbes {
         if !node.is_probed.swap(true, Ordering::AcqRel) {
             let node = Arc::clone(node);
             tokio::spawn(async move {
-                node.probe().await;
+                // After a panic as after the end: the next slow answer begins another one.
+                survive("active probe", node.probe()).await;
                 node.is_probed.store(false, Ordering::Release);
             });
         }

@@ -13,6 +13,7 @@ use super::execute::{POSITION, parse_position};
 use crate::postgres::Connection;
 use crate::postgres::pool::Node;
 use tidegate_model::NodeId;
+use tidegate_telemetry::survive;
 
 /// Time between two attempts to open the connection while they fail: more would load a primary that takes
 /// none.
@@ -130,8 +131,14 @@ async fn in_time<A>(
     node: NodeId,
     opening: impl Future<Output = Result<A, String>>,
 ) -> Option<Arc<A>> {
-    let opened = timeout(OPENING_MAX, opening).await;
-    match opened.unwrap_or_else(|_elapsed| Err("it takes too long".to_owned())) {
+    // One that has panicked would stay, and all questions on it would panic.
+    let opened = survive("positions", timeout(OPENING_MAX, opening)).await;
+    let opened = match opened {
+        Some(Ok(opened)) => opened,
+        Some(Err(_elapsed)) => Err("it takes too long".to_owned()),
+        None => Err("opening it has panicked".to_owned()),
+    };
+    match opened {
         Ok(opened) => Some(Arc::new(opened)),
         Err(reason) => {
             tracing::debug!(%node, reason, "no connection for positions");
@@ -153,5 +160,11 @@ mod tests {
         assert_eq!(given_up, Ok(None));
         let opened = in_time(NodeId::Primary, ready(Ok(7))).await;
         assert_eq!(opened.as_deref(), Some(&7));
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_opening_panics_is_none() {
+        let dies = ready(()).map(|()| -> Result<(), String> { panic!("it dies") });
+        assert_eq!(in_time(NodeId::Primary, dies).await, None);
     }
 }

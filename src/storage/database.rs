@@ -6,23 +6,22 @@ use std::time::Duration;
 
 use futures_util::future::{join, join4};
 use smallvec::SmallVec;
-use tidegate_model::{Consistency, Lsn, NodeStatus, RequestToken, Timeline, WalPosition};
-use tidegate_policy::{Decision, NO_STORE_PRIVATE, NodeView, Step, plan};
+use tidegate_model::{Lsn, NodeStatus, Timeline, WalPosition};
+use tidegate_policy::{Decision, NodeView, Step, plan};
 use tidegate_steering::AttemptOutcome;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{PgLsn, ToSql, Type};
-use tokio_postgres::{Error, Row, Statement};
+use tokio_postgres::types::PgLsn;
+use tokio_postgres::{Error, Row};
 
 use super::StorageError;
+use super::owed::Owed;
+use super::prepared::{Prepared, Values};
 use crate::postgres::pool::{Lease, Node};
 use crate::sql::{Database, POSITION, begin_on, is_gone};
 
 /// Time to get an answer from the database, all nodes together.
 const DEADLINE: Duration = Duration::from_secs(5);
-
-/// Values of a statement's parameters, with their types.
-pub(super) type Values<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
 /// Rows, and a position that covers what they show.
 pub(super) struct Shown {
@@ -35,41 +34,6 @@ pub(super) struct Shown {
 enum Blame {
     Node,
     Statement,
-}
-
-/// What a read is owed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Owed {
-    pub(super) consistency: Consistency,
-    pub(super) token: RequestToken,
-}
-
-impl Owed {
-    /// The primary's state.
-    pub(super) const STRONG: Self = Self {
-        consistency: Consistency::STRONG,
-        token: RequestToken::None,
-    };
-
-    /// Any committed state.
-    pub(super) const EVENTUAL: Self = Self {
-        consistency: Consistency::EVENTUAL,
-        token: RequestToken::None,
-    };
-
-    fn decision(self, token: RequestToken) -> Decision {
-        Decision {
-            consistency: self.consistency,
-            token,
-            stated: true,
-            cache_control: NO_STORE_PRIVATE.clone(),
-            shared_cacheable: false,
-            vary: false,
-            own_rules: false,
-            no_transform: false,
-            session_cookie: false,
-        }
-    }
 }
 
 /// The database that has the index.
@@ -310,47 +274,6 @@ impl IndexDatabase {
             timeline: timeline.map(Timeline).or_else(of_monitor)?,
             lsn: Lsn::from(u64::from(lsn)),
         })
-    }
-}
-
-/// A statement of the index and the one for the position, as prepared on one connection. The texts are
-/// few, and their names do not depend on what a session has set.
-struct Prepared {
-    statement: Statement,
-    position: Statement,
-}
-
-impl Prepared {
-    async fn of(lease: &Lease, sql: &str, values: Values<'_>) -> Result<Self, Error> {
-        let types: SmallVec<[Type; 16]> = values.iter().map(|(_, it)| it.clone()).collect();
-        let client = lease.client();
-        let statement = pin!(client.prepare_typed_cached(sql, &types));
-        let statement = lease.in_one_go(statement).await?;
-        let position = pin!(client.prepare_cached(POSITION));
-        let position = lease.in_one_go(position).await?;
-        Ok(Self {
-            statement,
-            position,
-        })
-    }
-
-    /// Runs the statement; if the server has lost what was prepared, it is prepared anew the next time.
-    async fn rows(&self, lease: &Lease, values: Values<'_>) -> Result<Vec<Row>, Error> {
-        let values: SmallVec<[&(dyn ToSql + Sync); 16]> =
-            values.iter().map(|(value, _)| *value).collect();
-        let rows = lease.client().query(&self.statement, &values).await;
-        rows.inspect_err(|error| forget_if_gone(lease, error))
-    }
-
-    async fn position(&self, lease: &Lease) -> Result<Vec<Row>, Error> {
-        let rows = lease.client().query(&self.position, &[]).await;
-        rows.inspect_err(|error| forget_if_gone(lease, error))
-    }
-}
-
-fn forget_if_gone(lease: &Lease, error: &Error) {
-    if is_gone(error) {
-        lease.client().statement_cache.clear();
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::database::Values;
+use super::prepared::Values;
 use super::registry::unsigned;
 use super::{BucketRow, Registry, StorageError};
 

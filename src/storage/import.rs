@@ -18,9 +18,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::backend::BucketBackend;
-use super::database::Values;
 use super::fault::Fault;
 use super::object_name::{ObjectName, PREFIX, is_trial, own_path};
+use super::prepared::Values;
 use super::registry::{new_id, signed, unsigned};
 use super::transfer::Fingerprint;
 use super::unnamable::is_namable;

@@ -8,9 +8,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::StorageError;
-use super::database::{IndexDatabase, Owed, Values};
+use super::database::IndexDatabase;
 use super::fault::Left;
 use super::migrations::Migrations;
+use super::owed::Owed;
+use super::prepared::Values;
 use super::registry::{signed, unsigned};
 pub(super) use super::version::{Blob, Meta, StoredCopy, Version, json};
 

@@ -11,9 +11,10 @@ use tidegate_telemetry::names;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
-use super::database::{IndexDatabase, Owed};
+use super::database::IndexDatabase;
 use super::fault::{Fault, FaultKind};
 use super::live::{Bucket, Live};
+use super::owed::Owed;
 use super::registry::{self, RepositoryRow};
 use super::statistics::{BucketStatus, status};
 use super::{BucketRow, KeyPair, MasterKeys, StorageError, WritePolicy, placement};

@@ -4,8 +4,9 @@ use tidegate_model::WalPosition;
 use tokio_postgres::types::Type;
 
 use super::StorageError;
-use super::database::{Owed, Values};
 use super::index::Index;
+use super::owed::Owed;
+use super::prepared::Values;
 use super::registry::unsigned;
 
 /// Rows that are read at once.

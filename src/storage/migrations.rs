@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::StorageError;
-use super::database::{IndexDatabase, Owed};
+use super::database::IndexDatabase;
+use super::owed::Owed;
 
 /// Whether there is what migration 9, the newest, has added.
 const IS_CURRENT: &str = "select to_regprocedure('tidegate.storage_put_part(text, integer, text, bigint, text, \

@@ -31,6 +31,8 @@ mod backend;
 mod measure;
 mod placement;
 mod read_plan;
+mod owed;
+mod prepared;
 mod database;
 mod rows;
 mod statistics;

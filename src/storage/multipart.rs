@@ -8,9 +8,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::StorageError;
-use super::database::{Owed, Values};
 use super::hex::hex;
 use super::index::{Conditions, Index, Meta, json};
+use super::owed::Owed;
+use super::prepared::Values;
 use super::registry::{new_id, unsigned};
 use super::spool::Spool;
 use super::write::{Landed, Target};

@@ -10,8 +10,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-use super::database::Values;
 use super::gauges::{show_buckets, show_copies, show_gone};
+use super::prepared::Values;
 use super::statistics::{BucketStatus, Outcomes};
 use super::this_gateway::ThisGateway;
 use super::{StorageError, Store};

@@ -10,12 +10,12 @@ use tokio_postgres::types::Type;
 
 use super::StorageError;
 use super::backend::{BucketBackend, PART_BYTES};
-use super::database::Values;
 use super::fault::{Fault, FaultKind};
 use super::index::{StoredCopy, json};
 use super::inventory::Inventory;
 use super::lease::Leases;
 use super::object_name::ObjectName;
+use super::prepared::Values;
 use super::registry::unsigned;
 use super::rounds::in_every_bucket;
 use super::sending::Sending;

@@ -4,7 +4,8 @@ use futures_util::future::join3;
 use tokio_postgres::{Client, Row};
 
 use super::StorageError;
-use super::database::{IndexDatabase, Values};
+use super::database::IndexDatabase;
+use super::prepared::Values;
 
 /// Where statements about rows are run: on the primary, over the connections of a gateway or that of a
 /// command.

@@ -9,10 +9,11 @@ use tidegate_steering::SteeringSettings;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::database::{IndexDatabase, Owed};
+use super::database::IndexDatabase;
 use super::distrust::Distrusted;
 use super::index::Index;
 use super::inventory::Inventory;
+use super::owed::Owed;
 use super::rows::Rows;
 use super::spool::SpoolRoom;
 use super::statistics::Tally;

@@ -7,10 +7,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::StorageError;
-use super::database::{Owed, Values};
 use super::index::{Index, StoredCopy, json};
 use super::live::Late;
 use super::mirror::Mirror;
+use super::owed::Owed;
+use super::prepared::Values;
 use super::registry::unsigned;
 use super::transfer::Fingerprint;
 

@@ -11,7 +11,7 @@ use super::range::Wanted;
 use super::state::Api;
 use crate::http::Problem;
 use crate::storage::StorageError;
-use crate::storage::database::Values;
+use crate::storage::prepared::Values;
 
 /// Gateways by region; where this one is reached, as its client says. A gateway that has not renewed its row for 30 s is offline.
 const NODES: &str = "select json_build_object('success', true, 'data', coalesce(json_agg(node), '[]'::json), \

@@ -15,9 +15,10 @@ use super::sizes::{bytes, sums};
 use super::state::Api;
 use crate::http::Problem;
 use crate::storage::StorageError;
-use crate::storage::database::{IndexDatabase, Values};
+use crate::storage::database::IndexDatabase;
 use crate::storage::inventory::{Inventory, Repository};
 use crate::storage::live::Bucket;
+use crate::storage::prepared::Values;
 
 /// Bytes of whole days, by repository and bucket.
 const MOVED: &str = "select repository, bucket, sum(uploaded)::bigint, sum(downloaded)::bigint \

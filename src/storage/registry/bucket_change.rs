@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::buckets::{Registry, check_limits, signed};
-use crate::storage::database::Values;
+use crate::storage::prepared::Values;
 use crate::storage::{BucketChange, BucketRow, NewBucket, StorageError};
 
 /// Changes a bucket in one statement: how much may be written to it, what reading costs, what opens it. Two

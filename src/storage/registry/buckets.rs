@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use super::named::{by_id_or_name, check_name};
-use crate::storage::database::Values;
+use crate::storage::prepared::Values;
 use crate::storage::rows::Rows;
 use crate::storage::seal::Cell;
 use crate::storage::{BucketCredentials, BucketRow, MasterKeys, NewBucket, StorageError};

@@ -7,7 +7,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::buckets::{Registry, new_id};
-use crate::storage::database::Values;
+use crate::storage::prepared::Values;
 use crate::storage::seal::Cell;
 use crate::storage::{KeyMode, KeyPair, MasterKeys, NewKey, StorageError};
 

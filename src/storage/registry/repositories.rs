@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 use super::buckets::{Registry, in_use, new_id};
 use super::members::{by_id, by_name, check_policy, used};
 use super::named::{by_id_or_name, check_name};
-use crate::storage::database::Values;
+use crate::storage::prepared::Values;
 use crate::storage::{BucketRow, RepositoryPolicy, StorageError};
 
 /// How often a change is made anew that somebody else was faster than.

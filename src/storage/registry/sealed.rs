@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 
 use super::buckets::Registry;
 use crate::storage::StorageError;
-use crate::storage::database::Values;
+use crate::storage::prepared::Values;
 use crate::storage::seal::Cell;
 
 /// Columns that are sealed, and what their rows are called.

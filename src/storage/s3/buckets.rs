@@ -10,7 +10,8 @@ use tokio_postgres::types::Type;
 use super::access::{Allowed, denied};
 use super::body::Watched;
 use super::request::allowed;
-use crate::storage::database::{Owed, Values};
+use crate::storage::owed::Owed;
+use crate::storage::prepared::Values;
 use crate::storage::registry::{check_name, new_id};
 use crate::storage::{StorageError, Store};
 

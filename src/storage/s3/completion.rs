@@ -10,9 +10,9 @@ use super::conditions::{etag, of_write};
 use super::hashers::checksums_in;
 use super::request::{allowed, with_token};
 use super::uploads::upload_at;
-use crate::storage::database::Owed;
 use crate::storage::index::Version;
 use crate::storage::multipart::{PARTS_MAX, StoredPart, UploadAt, Uploads, combined_etag};
+use crate::storage::owed::Owed;
 use crate::storage::{StorageError, Store};
 
 /// What a client says of the object that it wants.

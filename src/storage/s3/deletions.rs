@@ -15,8 +15,8 @@ use super::keys;
 use super::parameters::UNVERSIONED;
 use super::request::{allowed, with_token};
 use crate::storage::Store;
-use crate::storage::database::Owed;
 use crate::storage::index::DeleteConditions;
+use crate::storage::owed::Owed;
 
 /// Keys of one `DeleteObjects`, as S3 has it.
 const DELETES_MAX: usize = 1_000;

@@ -6,7 +6,7 @@ use tidegate_model::{Consistency, RequestToken, WalPosition, X_CONSISTENCY, X_CO
 
 use super::access::Allowed;
 use crate::storage::Store;
-use crate::storage::database::Owed;
+use crate::storage::owed::Owed;
 use crate::storage::policy::RepositoryPolicy;
 
 /// What the request was allowed to use.
