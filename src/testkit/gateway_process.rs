@@ -115,8 +115,17 @@ impl GatewayCommand {
     /// # Errors
     ///
     /// Fails if it cannot be run or does not end within 45 seconds.
-    pub async fn output(mut self) -> Result<Output> {
-        let output = timeout(EXIT_DEADLINE, self.0.output()).await;
+    pub async fn output(self) -> Result<Output> {
+        self.output_within(EXIT_DEADLINE).await
+    }
+
+    /// The same of a command that may take longer.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be run or does not end in that time.
+    pub async fn output_within(mut self, deadline: Duration) -> Result<Output> {
+        let output = timeout(deadline, self.0.output()).await;
         output
             .context("the process did not end")?
             .context("cannot run the binary")

@@ -52,7 +52,7 @@ pub(super) async fn drained_while_killed(length: Length) -> Row {
     world.buckets[1].fail_every(50, Method::PUT, BucketFault::Answer(503, ""));
     let started = Instant::now();
     let command = storage_command(&world.cluster, &["drain", "bucket-0"]);
-    let command = tokio::spawn(command.output());
+    let command = tokio::spawn(command.output_within(PATIENCE));
     reached("moved", length, count / 3 + 1, async || {
         world.buckets[1].objects().len() + world.buckets[2].objects().len()
     })
@@ -67,7 +67,7 @@ pub(super) async fn drained_while_killed(length: Length) -> Row {
     })
     .await
     .unwrap();
-    let drained = world.storage(&["drain", "bucket-0"]).await;
+    let drained = world.storage_within(&["drain", "bucket-0"], PATIENCE).await;
     let took = started.elapsed();
     let on_it = world.buckets[0].objects().len();
     seen.is_over.store(true, Ordering::Relaxed);

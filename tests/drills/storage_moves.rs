@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::drill::{Length, Row};
-use super::storage_objects::{body_of, hashes, reached, sha256_of, write};
+use super::storage_objects::{PATIENCE, body_of, hashes, reached, sha256_of, write};
 use crate::storage::bucket_server::{BucketFault, BucketServer};
 use crate::storage::world::{MIRRORED, REPOSITORY, StorageWorld};
 
@@ -126,13 +126,13 @@ pub(super) async fn imported_twice(length: Length) -> Row {
     let arguments = ["bucket", "import", "bucket-0", "--repository", REPOSITORY];
     let mut imported = Vec::new();
     let started = Instant::now();
-    imported.push(world.storage(&arguments).await);
+    imported.push(world.storage_within(&arguments, PATIENCE).await);
     let first = started.elapsed();
     for number in (0..count).step_by(2) {
         world.buckets[0].place(&key(number), &body_of(number + 1));
     }
     let started = Instant::now();
-    imported.push(world.storage(&arguments).await);
+    imported.push(world.storage_within(&arguments, PATIENCE).await);
     let second = started.elapsed();
     let counts = |added: usize, changed: usize, unchanged: usize| {
         json!({"added": added, "changed": changed, "unchanged": unchanged,
@@ -155,7 +155,7 @@ pub(super) async fn imported_twice(length: Length) -> Row {
         }
     }
     row.show(format!("{wrong} of 200 reads wrong"), wrong == 0);
-    let swept = world.storage(&["sweep"]).await;
+    let swept = world.storage_within(&["sweep"], PATIENCE).await;
     let (puts, deletes) = (
         world.buckets[0].count(&Method::PUT),
         world.buckets[0].count(&Method::DELETE),

@@ -276,7 +276,12 @@ pub(crate) async fn migrate(cluster: &Cluster) {
 
 /// Runs a command that must succeed without complaints, and returns its output.
 pub(crate) async fn printed(command: GatewayCommand) -> String {
-    let output = command.output().await.unwrap();
+    printed_within(command, 2 * DEADLINE).await
+}
+
+/// The same of a command that may take longer.
+pub(crate) async fn printed_within(command: GatewayCommand, deadline: Duration) -> String {
+    let output = command.output_within(deadline).await.unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{told}");
     assert_eq!(told, "");

@@ -1,6 +1,7 @@
 //! A cluster, buckets, a repository over them, and gateways that serve it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess, until};
@@ -8,7 +9,7 @@ use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess, until};
 use super::bucket_server::BucketServer;
 use super::s3_client::S3Client;
 use super::vendor::{ACCESS_KEY, SECRET_KEY};
-use crate::world::{BINARY, DEADLINE, client, configured, gateway_from, printed};
+use crate::world::{BINARY, DEADLINE, client, configured, gateway_from, printed, printed_within};
 
 pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// The repository of the tests.
@@ -180,8 +181,14 @@ impl StorageWorld {
 
     /// Runs `tidegate storage … --json`.
     pub(crate) async fn storage(&self, arguments: &[&str]) -> Value {
+        self.storage_within(arguments, 2 * DEADLINE).await
+    }
+
+    /// The same of a command that may take longer.
+    pub(crate) async fn storage_within(&self, arguments: &[&str], deadline: Duration) -> Value {
         let command = self.surrounded(storage_command(&self.cluster, arguments));
-        serde_json::from_str(&printed(command.arg("--json")).await).unwrap()
+        let printed = printed_within(command.arg("--json"), deadline).await;
+        serde_json::from_str(&printed).unwrap()
     }
 
     fn surrounded(&self, command: GatewayCommand) -> GatewayCommand {
