@@ -142,14 +142,13 @@ impl<'a> Journey<'a> {
 
     /// Whether a region can be asked now.
     pub(super) fn can_be_asked(&self, region: &RegionId, trip: &Trip) -> bool {
-        let (has_way, reaches_primary) = match self.reach.is_here(region) {
-            true => (!trip.was_here, self.reaches_primary()),
-            false => (
-                self.tunnels.is_open(region),
-                self.tunnels.reaches_primary(region),
-            ),
-        };
-        has_way && (!trip.needs_primary || reaches_primary)
+        match self.reach.is_here(region) {
+            true => !trip.was_here && (!trip.needs_primary || self.reaches_primary()),
+            false => {
+                let reaches_primary = || self.tunnels.reaches_primary(region);
+                self.tunnels.is_open(region) && (!trip.needs_primary || reaches_primary())
+            }
+        }
     }
 
     fn reaches_primary(&self) -> bool {

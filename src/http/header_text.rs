@@ -6,31 +6,33 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 /// Writes values one after another.
-pub(super) struct HeaderText {
+pub struct HeaderText {
     text: String,
     /// Where the value that is being written begins.
     begin: usize,
 }
 
 impl HeaderText {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
+    /// Begins with room for so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
         let text = String::with_capacity(bytes);
         Self { text, begin: 0 }
     }
 
     /// Adds a text to the value.
-    pub(super) fn text(&mut self, text: &str) -> &mut Self {
+    pub fn text(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);
         self
     }
 
     /// Adds a whole number.
-    pub(super) fn number(&mut self, number: impl itoa::Integer) -> &mut Self {
+    pub fn number(&mut self, number: impl itoa::Integer) -> &mut Self {
         self.text(itoa::Buffer::new().format(number))
     }
 
     /// Adds a number of thousandths, with three decimals.
-    pub(super) fn thousandths(&mut self, thousandths: u64) -> &mut Self {
+    pub fn thousandths(&mut self, thousandths: u64) -> &mut Self {
         let (whole, rest) = (thousandths / 1_000, thousandths % 1_000);
         // The leading one keeps the zeros behind it.
         let mut decimals = itoa::Buffer::new();
@@ -41,24 +43,26 @@ impl HeaderText {
     }
 
     /// Ends the value and returns its place in [`HeaderValues`].
-    pub(super) fn end(&mut self) -> Range<usize> {
+    pub fn end(&mut self) -> Range<usize> {
         let begin = std::mem::replace(&mut self.begin, self.text.len());
         begin..self.begin
     }
 
     /// Ends writing.
-    pub(super) fn values(self) -> HeaderValues {
+    #[must_use]
+    pub fn values(self) -> HeaderValues {
         HeaderValues(self.text.into())
     }
 }
 
 /// The values that were written, handed out without a copy.
-pub(super) struct HeaderValues(Bytes);
+pub struct HeaderValues(Bytes);
 
 impl HeaderValues {
     /// Returns the value at a place. Bytes that are not valid in a header, which nothing here writes,
     /// give an empty value.
-    pub(super) fn at(&self, place: Range<usize>) -> HeaderValue {
+    #[must_use]
+    pub fn at(&self, place: Range<usize>) -> HeaderValue {
         let value = HeaderValue::from_maybe_shared(self.0.slice(place));
         value.unwrap_or(HeaderValue::from_static(""))
     }

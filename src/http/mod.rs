@@ -77,6 +77,7 @@ pub use connection_windows::{ConnectionWindows, Direction, FrameMeter};
 pub use decision_counters::DecisionCounters;
 pub use drain::Drain;
 pub use frames::PREFACE_LENGTH;
+pub use header_text::{HeaderText, HeaderValues};
 pub use hop::{
     Hop, TIDEGATE_DEADLINE, TIDEGATE_ROUTE, TIDEGATE_UNPROCESSED, Unprocessed, refuse_upgrade,
     refused_upgrade,

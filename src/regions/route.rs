@@ -137,15 +137,17 @@ pub fn route_field(routed: &Routed) -> Option<HeaderValue> {
         reason,
     } = routed;
     // A token begins with a letter (RFC 9651 section 3.3.4).
-    let policy = match policy.starts_with(|it: char| it.is_ascii_alphabetic()) {
-        true => policy.to_string(),
-        false => format!("\"{policy}\""),
-    };
-    let named = |name: &str, region: &Option<RegionId>| match region {
-        Some(region) => format!(", {name}={region}"),
-        None => String::new(),
-    };
-    let (region, proposed) = (named("region", region), named("proposed", proposed));
-    let text = format!("policy={policy}{region}{proposed}, reason={reason}");
+    let is_token = policy.starts_with(|it: char| it.is_ascii_alphabetic());
+    let quote = if is_token { "" } else { "\"" };
+    let mut text = String::with_capacity(128);
+    text.extend(["policy=", quote]);
+    text.push_str(policy);
+    text.push_str(quote);
+    for (name, region) in [(", region=", region), (", proposed=", proposed)] {
+        if let Some(region) = region {
+            text.extend([name, region.as_str()]);
+        }
+    }
+    text.extend([", reason=", reason.as_str()]);
     HeaderValue::try_from(text).ok()
 }

@@ -111,14 +111,16 @@ impl Tunnels {
     /// Returns whether a request can be sent to a region.
     #[must_use]
     pub fn is_open(&self, region: &RegionId) -> bool {
-        let region = self.region(region);
-        region.is_some_and(|it| it.tunnels.load().iter().any(|it| it.is_open()))
+        let regions = self.regions.load();
+        let is_open = |it: &Arc<RegionTunnels>| it.tunnels().iter().any(|it| it.is_open());
+        regions.get(region).is_some_and(is_open)
     }
 
     /// Returns whether a region says that it reaches the primary.
     #[must_use]
     pub fn reaches_primary(&self, region: &RegionId) -> bool {
-        let region = self.region(region);
+        let regions = self.regions.load();
+        let region = regions.get(region);
         region.is_some_and(|it| it.reaches_primary.load(Ordering::Relaxed))
     }
 

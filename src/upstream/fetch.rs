@@ -20,6 +20,7 @@ use hyper::body::Body as _;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::exchange::exchange;
+use super::field_names::FieldNames;
 use super::forward::served;
 use super::{Outgoing, Patience, Proxy, Upstream, UpstreamError, request_fields, response_fields};
 use crate::cache::{Fetched, FetchedBody, Missed, SharedRequest};
@@ -133,9 +134,7 @@ pub fn keep(
     }
     let no_transform = is_no_transform(&headers);
     response_fields::rewrite(&mut headers, status, decision);
-    for name in &NOT_KEPT {
-        headers.remove(name);
-    }
+    FieldNames::of(&headers).remove(&mut headers, &NOT_KEPT);
     let header_bytes = bytes_of(&headers);
     if header_bytes > HEADER_BYTES_MAX {
         return Err(Missed::NotForAll);

@@ -4,7 +4,6 @@
 //! A client's own fields count only as far as a trusted proxy has forwarded them; everything else
 //! is set again, so that an application can trust the fields.
 
-use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
@@ -14,7 +13,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::http::{Hop, OverTls, client_address};
+use crate::http::{HeaderText, Hop, OverTls, client_address};
 use tidegate_model::RegionId;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -49,17 +48,21 @@ pub(super) fn describe(
     };
     let of_proxy = is_proxy.then(|| proto_of_proxy(&head.headers)).flatten();
     let proto = of_proxy.unwrap_or(own);
-    append(headers, &X_FORWARDED_FOR, peer.to_string());
-    headers.append(&X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     let host = requested_host(head);
-    if let Some(host) = &host {
-        append(headers, &X_FORWARDED_HOST, host.as_str());
+    // The values consist only of addresses, hosts, a region and two words: in one piece of memory.
+    let mut text = HeaderText::with_capacity(192);
+    write_address(&mut text, peer);
+    let address = text.end();
+    let named = host.as_ref().map(|host| text.text(host.as_str()).end());
+    write_forwarded(&mut text, (client, by), host.as_ref(), proto);
+    let forwarded = text.end();
+    let values = text.values();
+    headers.append(&X_FORWARDED_FOR, values.at(address));
+    headers.append(&X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+    if let Some(named) = named {
+        headers.append(&X_FORWARDED_HOST, values.at(named));
     }
-    append(
-        headers,
-        &FORWARDED,
-        forwarded((client, by), host.as_ref(), proto),
-    );
+    headers.append(FORWARDED, values.at(forwarded));
 }
 
 /// The origin that an application believes to be asked for, such as `https://app.example.com`.
@@ -108,31 +111,45 @@ pub fn requested_host(head: &Parts) -> Option<Authority> {
     (!host.as_str().contains('@')).then_some(host)
 }
 
-fn forwarded(
+fn write_forwarded(
+    text: &mut HeaderText,
     (client, by): (IpAddr, Option<&RegionId>),
     host: Option<&Authority>,
     proto: &str,
-) -> String {
-    // Writing into a string cannot fail.
-    let mut text = String::with_capacity(128);
-    let _infallible = match client {
-        IpAddr::V4(address) => write!(text, "for={address}"),
-        IpAddr::V6(address) => write!(text, "for=\"[{address}]\""),
-    };
+) {
+    match client {
+        IpAddr::V4(_) => {
+            text.text("for=");
+            write_address(text, client);
+        }
+        IpAddr::V6(_) => {
+            text.text("for=\"[");
+            write_address(text, client);
+            text.text("]\"");
+        }
+    }
     if let Some(region) = by {
-        text.extend([";by=", region.as_str()]);
+        text.text(";by=").text(region.as_str());
     }
     if let Some(host) = host {
-        text.extend([";host=\"", host.as_str(), "\""]);
+        text.text(";host=\"").text(host.as_str()).text("\"");
     }
-    text.extend([";proto=", proto]);
-    text
+    text.text(";proto=").text(proto);
 }
 
-fn append(headers: &mut HeaderMap, name: &HeaderName, value: impl TryInto<HeaderValue>) {
-    // The values consist only of addresses, hosts and two words.
-    if let Ok(value) = value.try_into() {
-        headers.append(name, value);
+/// Writes an address; one of IPv4, as most are, without a formatter.
+fn write_address(text: &mut HeaderText, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, rest @ ..] = address.octets();
+            text.number(first);
+            for number in rest {
+                text.text(".").number(number);
+            }
+        }
+        IpAddr::V6(address) => {
+            text.text(&address.to_string());
+        }
     }
 }
 

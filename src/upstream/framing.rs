@@ -4,7 +4,7 @@
 //! The body's end is already determined by then; recipients rely on what remains in the fields.
 
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::http::is_chunked;
 
@@ -16,14 +16,22 @@ pub(super) fn reframe(status: StatusCode, headers: &mut HeaderMap) -> Result<(),
     let length = length(headers)?;
     let is_coded = is_chunked(headers);
     let is_coded = is_coded.map_err(|_unknown| "a transfer coding that was not requested")?;
-    headers.remove(CONTENT_LENGTH);
+    let stated = headers.remove(CONTENT_LENGTH);
     let has_none = status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     // Chunks end the answer, regardless of any stated length.
     if let Some(length) = length.filter(|_| !is_coded && !has_none) {
-        headers.insert(CONTENT_LENGTH, length.into());
+        let stated = stated.filter(is_plain);
+        headers.insert(CONTENT_LENGTH, stated.unwrap_or_else(|| length.into()));
     }
     Ok(())
+}
+
+/// Whether a length is written as it would be here.
+fn is_plain(length: &HeaderValue) -> bool {
+    let digits = length.as_bytes();
+    let is_number = digits.iter().all(u8::is_ascii_digit);
+    is_number && (digits.len() == 1 || !digits.starts_with(b"0"))
 }
 
 /// The length on which all lines and all their members agree.
@@ -46,8 +54,6 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn reframed(
@@ -74,6 +80,8 @@ mod tests {
             (&[(LENGTH, "5")], "5"),
             (&[(LENGTH, "5"), (LENGTH, "5")], "5"),
             (&[(LENGTH, "5, 05,\t5")], "5"),
+            (&[(LENGTH, "05"), (LENGTH, "5")], "5"),
+            (&[(LENGTH, "00")], "0"),
             (&[(LENGTH, "0")], "0"),
         ] {
             assert_eq!(reframed(200, lines).as_deref(), Ok(expected), "{lines:?}");

@@ -5,6 +5,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName};
 
+use super::field_names::FieldNames;
+
 /// Fields that intermediaries never forward, whether or not `Connection` names them.
 static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
@@ -20,9 +22,13 @@ static HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Removes the fields of one connection, including those that its `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    for name in named(headers).iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
+    strip_those(FieldNames::of(headers), headers);
+}
+
+/// The same for a message whose `names` are known.
+pub(super) fn strip_those(names: FieldNames, headers: &mut HeaderMap) {
+    let named = named(headers);
+    names.remove(headers, named.iter().chain(&HOP_BY_HOP));
 }
 
 /// Returns what tells the fields of one connection from the others, including those that its `Connection`

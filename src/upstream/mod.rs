@@ -7,6 +7,7 @@
 
 mod settings;
 mod error;
+mod field_names;
 mod hop_by_hop;
 mod node;
 mod node_metrics;

@@ -3,7 +3,9 @@
 use http::header::{EXPIRES, LOCATION, PRAGMA, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::{UpstreamNode, strip_hop_by_hop};
+use super::UpstreamNode;
+use super::field_names::FieldNames;
+use super::hop_by_hop::strip_those;
 use crate::http::may_be_kept;
 use tidegate_policy::{Decision, is_targeted};
 
@@ -30,12 +32,11 @@ static CONTRADICTIONS: [HeaderName; 4] = [
 /// (`Cache-Control`, `Vary`, `Consistency-Status`) are set later, as for every other answer; so is the
 /// token of the position that it states.
 pub(super) fn rewrite(headers: &mut HeaderMap, status: StatusCode, decision: &Decision) {
-    strip_hop_by_hop(headers);
-    for name in &ALWAYS_OURS {
-        headers.remove(name);
-    }
+    let names = FieldNames::of(headers);
+    strip_those(names, headers);
+    names.remove(headers, &ALWAYS_OURS);
     if !decision.own_rules {
-        remove_contradictions(headers);
+        remove_contradictions(names, headers);
     }
     let shared = decision.shared_cacheable && may_be_kept(status, decision);
     if shared && headers.remove(SET_COOKIE).is_some() {
@@ -44,12 +45,10 @@ pub(super) fn rewrite(headers: &mut HeaderMap, status: StatusCode, decision: &De
 }
 
 /// Removes what would contradict the `Cache-Control` that is sent.
-fn remove_contradictions(headers: &mut HeaderMap) {
+fn remove_contradictions(names: FieldNames, headers: &mut HeaderMap) {
     let targeted = headers.keys().filter(|name| is_targeted(name)).cloned();
     let targeted: Vec<_> = targeted.collect();
-    for name in CONTRADICTIONS.iter().chain(&targeted) {
-        headers.remove(name);
-    }
+    names.remove(headers, CONTRADICTIONS.iter().chain(&targeted));
 }
 
 /// `Location` in a form that the client can follow, if the application refers to the node by its
