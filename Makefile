@@ -52,7 +52,8 @@ test-rust: postgresql
 	$(RUN_TESTS) $(SKIP_DRILLS)
 
 # Steady traffic and a real fault in the middle, at full length, with the release build; prints a table.
-# `make drill ONLY=storage` runs those of object storage alone, and ONLY=rollouts those of rollouts.
+# `make drill ONLY=storage` runs those of object storage alone, ONLY=storage_moves those of very many objects,
+# and ONLY=rollouts those of rollouts.
 drill: postgresql
 	$(CARGO) build $(CARGO_FLAGS) --release
 	TIDEGATE_BINARY=$(CURDIR)/target/release/tidegate $(CARGO) test $(CARGO_FLAGS) --test integration $(if $(ONLY),$(ONLY)_)drills_at_full_length -- --ignored --nocapture --test-threads=1
