@@ -37,7 +37,6 @@ mod level_times;
 mod served_requests;
 mod request_span;
 mod kept_requests;
-mod access_entry;
 mod observe;
 mod request_notes;
 mod open_files;
@@ -61,7 +60,6 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
-pub use access_entry::AccessEntry;
 pub use account::{Account, AccountView, Accounted, NodeRole, Routed, Served, Timing};
 pub use after_http::AfterHttp;
 pub use answer::{age_in_header, describe, may_be_kept, served_there};
@@ -89,7 +87,7 @@ pub use level_times::LevelTimes;
 pub use limit_error::{Overloaded, RateLimited};
 pub use limits::Limits;
 pub use listener::Listener;
-pub use observe::{EndpointSeen, Observer, PROBE_PATHS};
+pub use observe::{AccessEntry, EndpointSeen, Observer, PROBE_PATHS};
 pub use open_files::raise_open_files;
 pub use pieces::Pieces;
 pub use problem::Problem;

@@ -9,10 +9,9 @@ use futures_util::future::Either;
 use http::Request;
 use tokio::time::Instant;
 
-use super::access_entry::{UNMATCHED_LABEL, access_lines_are_wanted, method_label};
 use super::account::AccountView;
 use super::kept_requests::{KeptRequest, KeptRequests};
-use super::observe::CLIENT_GONE;
+use super::observe::{CLIENT_GONE, UNMATCHED_LABEL, access_lines_are_wanted, method_label};
 use super::request_id::Trace;
 use super::request_span::{Answer, RequestSpan};
 use tidegate_telemetry::ACCESS;

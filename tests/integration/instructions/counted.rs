@@ -3,12 +3,12 @@
 use http::Method;
 use reqwest::{RequestBuilder, Response};
 use serde_json::json;
-use tidegate::testkit::{Cluster, GatewayCommand};
+use tidegate::testkit::{Cluster, GatewayCommand, until};
 
 use super::REQUESTS;
 use super::callgrind::{Callgrind, Script};
 use crate::upstream::kit::{App, endpoint};
-use crate::world::{TOKEN_SECRET, World, configured};
+use crate::world::{DEADLINE, TOKEN_SECRET, World, configured};
 
 const SCHEMA: &str =
     "create table marks (id bigint generated always as identity primary key, text text not null)";
@@ -130,9 +130,14 @@ impl Counted {
         let judged = "exists (select from pg_stat_activity where state = 'idle' \
              and application_name like 'tidegate%' and query like '%with recursive%')";
         world.cluster.replicas[0].wait_until(judged).await.unwrap();
-        let written = Kind::Write.request(&world, "").send().await.unwrap();
+        // While everything is slow, the first ones may be refused.
+        let token = until("a write has a token", DEADLINE, async || {
+            let written = Kind::Write.request(&world, "").send().await?;
+            Ok(token_of(&written))
+        });
+        let token = token.await.unwrap();
         Self {
-            token: token_of(&written),
+            token,
             callgrind: script.counting(&world.gateway),
             world,
             _application: application,
@@ -167,7 +172,7 @@ impl Counted {
     }
 }
 
-fn token_of(response: &Response) -> String {
-    let token = &response.headers()["x-consistency-token"];
-    token.to_str().unwrap().to_owned()
+fn token_of(response: &Response) -> Option<String> {
+    let token = response.headers().get("x-consistency-token")?;
+    token.to_str().ok().map(str::to_owned)
 }
