@@ -138,8 +138,6 @@ async fn no_hot_path_takes_a_tenth_more_instructions_than_recorded() {
         return;
     }
     let mut counts = count_requests().await;
-    handed_on::count(&mut counts).await;
-    objects::count(&mut counts).await;
     decisions::count(&mut counts);
     if Environment::of_process().get("INSTRUCTIONS") == Some("record") {
         return record(&counts);
@@ -153,5 +151,17 @@ async fn no_hot_path_takes_a_tenth_more_instructions_than_recorded() {
             "{name}: {count} instructions, recorded are {before}"
         );
         eprintln!("{name}: {count} instructions, recorded are {before}");
+    }
+}
+
+/// Not held: what the fleet and the buckets do meanwhile counts, too, and is more the slower a machine is.
+#[tokio::test]
+#[ignore = "takes minutes, and prints only"]
+async fn table_of_hand_ons_and_of_an_object() {
+    let mut counts = Counts::new();
+    handed_on::count(&mut counts).await;
+    objects::count(&mut counts).await;
+    for (name, count) in &counts {
+        eprintln!("{name}: {count} instructions");
     }
 }
