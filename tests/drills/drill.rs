@@ -77,8 +77,8 @@ pub(super) fn ms(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
 }
 
-/// Says how far a long drill is.
-#[expect(clippy::print_stdout, reason = "whoever waits for hours wants to know")]
+/// Prints the progress of a long drill.
+#[expect(clippy::print_stdout, reason = "a drill of many objects takes long")]
 pub(super) fn progress(of: fmt::Arguments<'_>) {
     println!("{of}");
 }

@@ -20,7 +20,7 @@ use crate::storage::s3_client::{S3Client, hex};
 const CLIENTS: usize = 32;
 /// Threads that compare files.
 const READERS: usize = 4;
-/// After so many objects it is said how far a drill is.
+/// The progress of a drill is printed each time that so many objects are done.
 const SAID_EVERY: usize = 10_000;
 /// Far more than anything takes, also on a machine that has other things to do.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3_600);
@@ -96,8 +96,8 @@ pub(super) async fn wrong(s3: &S3Client, repository: &'static str, count: usize)
     clients.join_all().await.into_iter().sum()
 }
 
-/// Waits until as many are there, and says now and then how many there are. To count many takes long: then it is
-/// not done all the time.
+/// Waits until as many are there, and prints its progress. At full length they are counted once a second: to count
+/// many takes long.
 pub(super) async fn reached(
     what: &str,
     length: Length,

@@ -11,7 +11,7 @@ const OBJECT: [u8; 1000] = [b'x'; 1000];
 const SETTINGS: &str = "[replication]\nsample_interval = \"2s\"";
 
 pub(super) async fn count(counts: &mut Counts) {
-    // With one bucket there are no hedges.
+    // A second bucket would get hedges, which count too.
     let mut world = StorageWorld::with(1, &[], &[], "", 0).await;
     world.s3.put(REPOSITORY, "key", &OBJECT).await;
     let script = Script::new();
