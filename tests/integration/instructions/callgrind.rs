@@ -10,6 +10,10 @@ use tidegate::testkit::GatewayProcess;
 
 use crate::world::BINARY;
 
+/// What a listener's request does between its head and that of its answer.
+pub(super) const REQUEST: &str =
+    "<tidegate::http::tracked::TrackedFuture<F> as core::future::future::Future>::poll";
+
 /// The sum of one dump of callgrind.
 pub(super) fn total(dump: &Path) -> u64 {
     let text = fs::read_to_string(dump).unwrap();
@@ -23,11 +27,21 @@ pub(super) struct Script {
 }
 
 impl Script {
+    /// Counts all of the gateway.
     pub(super) fn new() -> Self {
+        Self::only(&[])
+    }
+
+    /// Counts what these functions do, with what they call. None of them may call another.
+    pub(super) fn only(functions: &[&str]) -> Self {
         let place = tempfile::tempdir().unwrap();
         let script = Self { place };
+        let functions = functions.iter();
+        let only: String = functions
+            .map(|function| format!("'--toggle-collect={function}' "))
+            .collect();
         let valgrind = format!(
-            "#!/bin/sh\nexec valgrind -q --tool=callgrind --instr-atstart=no \
+            "#!/bin/sh\nexec valgrind -q --tool=callgrind --instr-atstart=no {only}\
              --callgrind-out-file={} {BINARY} \"$@\"\n",
             dumps(&script.place).display()
         );
