@@ -53,6 +53,7 @@ mod linger;
 mod client_body;
 mod watched;
 mod stream_task;
+mod late_error;
 mod pieces;
 mod tracked;
 mod connection;
