@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Method, StatusCode, Version};
 use reqwest::Client;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -226,12 +227,17 @@ async fn an_answer_that_breaks_behind_its_head_is_sent_as_far_as_it_came() {
     let mut raw = edge.connect().await;
     raw.send("GET /app/0 HTTP/1.1\r\nHost: a\r\n\r\n").await;
     raw.read_until("hello").await;
-    raw.send("POST /app/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+    let fields = "Host: a\r\nX-Request-Id: broken-1\r\nContent-Length: 0";
+    raw.send(format!("POST /app/1 HTTP/1.1\r\n{fields}\r\n\r\n"))
         .await;
     let answer = raw.read_to_end().await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n5\r\nhello\r\n"), "{answer}");
     assert_eq!(node.asked.load(Ordering::Relaxed), 2);
+    let line = edge.gateway.wait_for_log("an answer ended early").await;
+    let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+    let fields = line.get("fields").unwrap_or(&line);
+    assert_eq!(fields["request_id"], "broken-1");
 
     let url = edge.gateway.url("/app/1");
     let response = http2().post(url).send().await.unwrap();
