@@ -43,6 +43,7 @@ pub(super) struct Activity {
     timer: AtomicWaker,
     sends_body: AtomicBool,
     has_open_body: AtomicBool,
+    has_open_end: AtomicBool,
 }
 
 impl Activity {
@@ -52,6 +53,7 @@ impl Activity {
             timer: AtomicWaker::new(),
             sends_body: AtomicBool::new(false),
             has_open_body: AtomicBool::new(false),
+            has_open_end: AtomicBool::new(false),
         })
     }
 
@@ -103,6 +105,16 @@ impl Activity {
 
     pub(super) fn is_cut_off(&self) -> bool {
         self.state().is_cut_off
+    }
+
+    /// Records whether an answer that ends with the connection is not whole yet.
+    pub(super) fn note_open_end(&self, is_open: bool) {
+        self.has_open_end.store(is_open, Ordering::Relaxed);
+    }
+
+    /// Whether the end of the connection would look like the end of an answer that is not whole.
+    pub(super) fn has_open_end(&self) -> bool {
+        self.has_open_end.load(Ordering::Relaxed)
     }
 
     /// Restarts the idle clock with the time that a closing connection has left.
@@ -164,6 +176,11 @@ impl Activity {
 pub(super) struct InFlight(Arc<Activity>);
 
 impl InFlight {
+    /// The connection that it came over.
+    pub(super) fn connection(&self) -> &Arc<Activity> {
+        &self.0
+    }
+
     /// Whether the body of the request is still being read or has failed, if requests come one after the other.
     pub(super) fn has_open_body(&self) -> bool {
         self.0.has_open_body.load(Ordering::Relaxed)

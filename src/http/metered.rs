@@ -39,9 +39,9 @@ impl Metered {
 
 impl Drop for Metered {
     /// Closing alone would leave the unsent rest with the system, for as long as the client keeps
-    /// its window shut.
+    /// its window shut, and would look to the client like the end of an answer that has no other.
     fn drop(&mut self) {
-        if self.activity.is_write_blocked() {
+        if self.activity.is_write_blocked() || self.activity.has_open_end() {
             let _unchanged = self.socket.set_zero_linger();
         }
     }

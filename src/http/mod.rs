@@ -53,6 +53,7 @@ mod linger;
 mod client_body;
 mod watched;
 mod stream_task;
+mod late_error;
 mod pieces;
 mod tracked;
 mod connection;
@@ -95,7 +96,9 @@ pub use problem_kind::ProblemKind;
 pub use query::{Query, QueryError};
 pub use rate_limits::{LimitedRow, RateLimits, Spent, whole_seconds};
 pub use request_error::RequestError;
-pub use request_id::{TRACEPARENT, Trace, X_REQUEST_ID, request_id, start_trace, trace_field};
+pub use request_id::{
+    LoggedId, TRACEPARENT, Trace, X_REQUEST_ID, request_id, start_trace, trace_field,
+};
 pub use request_notes::{NotedRequest, RequestNotes, Understood};
 pub use serve::{Drained, serve};
 pub use served_requests::ServedRequests;

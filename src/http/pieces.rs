@@ -1,12 +1,16 @@
 //! Answers in small pieces.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use axum::BoxError;
 use bytes::Bytes;
 use http::Version;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
+use super::activity::Activity;
+use super::late_error::LateError;
 use super::stream_task::note_answer;
 
 /// Bytes of an HTTP/2 answer given to hyper at once: one frame.
@@ -17,10 +21,12 @@ const STREAM_PIECE_MAX: usize = 16 * 1024;
 /// hyper queues everything that it is given, however small the client's window: a whole answer would appear
 /// to be sent at once, and what it keeps would be free.
 pub struct Pieces<B, G> {
-    body: B,
+    body: LateError<B>,
     /// The rest of the last frame of `body`.
     rest: Bytes,
     piece_max: usize,
+    /// The connection, if its end is that of the body.
+    ended_by: Option<Arc<Activity>>,
     _kept: G,
 }
 
@@ -33,11 +39,18 @@ impl<B, G> Pieces<B, G> {
             usize::MAX
         };
         Self {
-            body,
+            body: LateError::new(body),
             rest: Bytes::new(),
             piece_max,
+            ended_by: None,
             _kept: kept,
         }
+    }
+
+    /// Lets the connection know whether the body is whole, if only the connection's end shows that to the client.
+    pub(super) fn ended_by(mut self, connection: Option<Arc<Activity>>) -> Self {
+        self.ended_by = connection;
+        self
     }
 
     fn next_piece(&mut self) -> Frame<Bytes> {
@@ -50,18 +63,11 @@ impl<B, G> Pieces<B, G> {
     }
 }
 
-impl<B, G> hyper::body::Body for Pieces<B, G>
+impl<B, G> Pieces<B, G>
 where
-    B: hyper::body::Body<Data = Bytes> + Unpin,
-    G: Unpin,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if self.rest.is_empty() {
             let frame = Pin::new(&mut self.body).poll_frame(cx);
             note_answer(&frame);
@@ -77,8 +83,37 @@ where
         Poll::Ready(Some(Ok(self.next_piece())))
     }
 
-    fn is_end_stream(&self) -> bool {
+    fn is_at_end(&self) -> bool {
         self.rest.is_empty() && self.body.is_end_stream()
+    }
+}
+
+impl<B, G> Body for Pieces<B, G>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    G: Unpin,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = self.poll_piece(cx);
+        if let Some(connection) = &self.ended_by {
+            let is_whole = match &polled {
+                Poll::Ready(None) => true,
+                Poll::Ready(Some(Ok(piece))) => piece.is_trailers() || self.is_at_end(),
+                Poll::Ready(Some(Err(_broken))) | Poll::Pending => false,
+            };
+            connection.note_open_end(!is_whole);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_at_end()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -94,8 +129,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use http_body_util::{BodyExt, Full};
 
     use super::*;

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 use uuid::{Builder, Uuid};
 
 use tidegate_telemetry::trace::{SpanContext, SpanId, TraceId};
@@ -44,6 +45,27 @@ fn is_plain(id: &[u8]) -> bool {
     // Where an id is part of a URL, browsers would take these for folders.
     let is_folder = matches!(id, b"." | b"..");
     (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(plain) && !is_folder
+}
+
+/// The id of a request, for what logs after its head has gone. A copy: the field may be a part of a whole buffer of
+/// the client's connection.
+#[derive(Debug)]
+pub struct LoggedId(SmallVec<[u8; REQUEST_ID_BYTES_MAX]>);
+
+impl LoggedId {
+    /// Reads the id that a request has in this process; `None` if it is sent without one.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let id = headers.get(&X_REQUEST_ID)?.as_bytes();
+        (id.len() <= REQUEST_ID_BYTES_MAX).then(|| Self(SmallVec::from_slice(id)))
+    }
+
+    /// Its text; `None` if it is not a valid id.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        let text = std::str::from_utf8(&self.0).ok()?;
+        is_plain(&self.0).then_some(text)
+    }
 }
 
 /// A position in a trace, from a well-formed `traceparent` (W3C Trace Context).
@@ -145,6 +167,22 @@ pub fn trace_field(context: SpanContext) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_for_the_log_is_the_one_of_the_request_and_plain() {
+        let logged = |id: &str| {
+            let id = HeaderValue::from_bytes(id.as_bytes()).unwrap();
+            let headers = HeaderMap::from_iter([(X_REQUEST_ID.clone(), id)]);
+            LoggedId::of(&headers).and_then(|id| id.as_str().map(str::to_owned))
+        };
+        let own = request_id(&HeaderMap::new());
+        let own = own.to_str().unwrap();
+        assert_eq!(logged(own).as_deref(), Some(own));
+        for refused in ["", "a b", "\u{9b}2J", &"x".repeat(65)] {
+            assert_eq!(logged(refused), None, "{refused:?}");
+        }
+        assert!(LoggedId::of(&HeaderMap::new()).is_none());
+    }
 
     #[test]
     fn a_trace_that_is_started_is_well_formed() {

@@ -1,6 +1,7 @@
 //! Tests over real sockets. Paused time does not mix with those, so the limits are short instead.
 
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
+use futures_util::stream;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -62,7 +64,12 @@ fn start(limits: Limits) -> World {
         .route("/big", get(|| async { Bytes::from(vec![b'x'; BIG_BODY]) }))
         .route("/echo", post(|body: Bytes| async { body }))
         .route("/refuse", post(|| async { StatusCode::PAYLOAD_TOO_LARGE }))
-        .route("/early", post(answer_early));
+        .route("/early", post(answer_early))
+        .route("/unsized", get(|| async { pieces([Ok("hello")]) }))
+        .route(
+            "/broken",
+            get(|| async { pieces([Ok("hello"), Err("it broke")]) }),
+        );
     let drain = Drain::new();
     let server = tokio::spawn(serve(listener, router, limits, drain.clone()));
     World {
@@ -78,6 +85,11 @@ fn start(limits: Limits) -> World {
 async fn answer_early(body: Body) -> &'static str {
     tokio::spawn(body.collect());
     "early"
+}
+
+/// An answer of unknown length.
+fn pieces<const N: usize>(pieces: [Result<&'static str, &'static str>; N]) -> Body {
+    Body::from_stream(stream::iter(pieces))
 }
 
 impl World {
@@ -98,6 +110,22 @@ async fn read_answer(socket: &mut TcpStream) -> String {
         .await
         .expect("an answer");
     String::from_utf8_lossy(&buffer[..read.unwrap_or(0)]).into_owned()
+}
+
+/// Sends a request and reads to the end; returns how the connection ended, too.
+async fn last_exchange(world: &World, request: &str) -> (String, io::Result<()>) {
+    let mut socket = world.connect().await;
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+    let ended = loop {
+        let read = timeout(HANG, socket.read(&mut buffer)).await;
+        match read.expect("the server closes") {
+            Ok(0) => break Ok(()),
+            Ok(read) => answer.extend_from_slice(&buffer[..read]),
+            Err(error) => break Err(error),
+        }
+    };
+    (String::from_utf8_lossy(&answer).into_owned(), ended)
 }
 
 /// Waits until the other side closes and returns how long that took.
@@ -194,6 +222,49 @@ async fn a_stream_that_is_answered_early_is_not_reset_while_its_client_sends() {
         let capacity = capacity.expect("an open stream").expect("no reset");
         let piece = body.split_to(capacity.min(body.len()));
         stream.send_data(piece, body.is_empty()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_has_a_head_and_no_end() {
+    let world = start(limits());
+    let request = "GET /broken HTTP/1.1\r\nhost: test\r\n\r\n";
+    let (answer, ended) = last_exchange(&world, request).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n5\r\nhello\r\n"), "{answer}");
+    // A reset could take from the client what it has not read.
+    ended.expect("no reset");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_looks_like_a_whole_one_to_no_http10_client() {
+    let world = start(limits());
+    for more in ["", "connection: keep-alive\r\n"] {
+        for (path, is_whole) in [("/unsized", true), ("/broken", false)] {
+            let request = format!("GET {path} HTTP/1.0\r\n{more}\r\n");
+            let (answer, ended) = last_exchange(&world, &request).await;
+            assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+            assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+            assert!(answer.contains("connection: close\r\n"), "{answer}");
+            assert!(!answer.contains("keep-alive"), "{answer}");
+            let ended = ended.map_err(|error| error.kind());
+            let expected = match is_whole {
+                true => Ok(()),
+                false => Err(io::ErrorKind::ConnectionReset),
+            };
+            assert_eq!(ended, expected, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_http10_client_whose_answer_has_a_length_keeps_its_connection() {
+    let world = start(limits());
+    let mut socket = world.connect().await;
+    for _ in 0..2 {
+        let request = b"GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n";
+        let answer = exchange(&mut socket, request).await;
+        assert!(answer.contains("connection: keep-alive\r\n"), "{answer}");
     }
 }
 

@@ -8,9 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use axum::extract::ConnectInfo;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::{Request, Response, Version};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Incoming};
 use pin_project_lite::pin_project;
 
 use super::Drain;
@@ -48,6 +48,7 @@ pub struct OverTls;
 impl<S, B> hyper::service::Service<Request<Incoming>> for Tracked<S>
 where
     S: tower::Service<Request<ClientBody>, Response = Response<B>, Error = Infallible>,
+    B: Body,
 {
     type Response = Response<TrackedBody<B>>;
     type Error = Infallible;
@@ -111,6 +112,7 @@ pin_project! {
 impl<F, B> Future for TrackedFuture<F>
 where
     F: Future<Output = Result<Response<B>, Infallible>>,
+    B: Body,
 {
     type Output = Result<Response<TrackedBody<B>>, Infallible>;
 
@@ -145,16 +147,30 @@ where
             // A connection leaves HTTP only once.
             let _first = this.ending.left.set(Left { tunnel, _in_flight });
         }
+        // An answer without a length ends an HTTP/1.0 client's connection, although hyper may say that it stays open.
+        let has_end = *this.version != Version::HTTP_10 || has_length(&response);
+        let ended_by = in_flight.as_ref().filter(|_| !has_end);
+        let ended_by = ended_by.map(|it| Arc::clone(it.connection()));
         // During a drain clients move away one by one, rather than all together when the listener
         // stops.
-        let closes = *this.closes || is_early || this.ending.drain.is_draining();
+        let closes = *this.closes || is_early || !has_end || this.ending.drain.is_draining();
         if *this.version <= Version::HTTP_11 && !switches && closes {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
+            // To a newer version hyper would add `keep-alive`.
+            *response.version_mut() = *this.version;
         }
         let version = *this.version;
-        Poll::Ready(Ok(
-            response.map(|body| Pieces::new(body, version, in_flight))
-        ))
+        Poll::Ready(Ok(response.map(|body| {
+            Pieces::new(body, version, in_flight).ended_by(ended_by)
+        })))
     }
+}
+
+/// Whether the length of an answer is in its head.
+fn has_length<B: Body>(response: &Response<B>) -> bool {
+    let body = response.body();
+    body.is_end_stream()
+        || body.size_hint().exact().is_some()
+        || response.headers().contains_key(CONTENT_LENGTH)
 }

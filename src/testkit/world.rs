@@ -1,5 +1,6 @@
 //! Three regions: a primary, two replicas, a gateway next to each, and the long links between them.
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -121,6 +122,11 @@ impl Region {
         }
         let command = shared.fleet.join(index, command)?;
         let gateway = command.start_in(cluster.workspace()).await;
+        // A port may have been taken since, and the gateway names variables that the user has not set.
+        let gateway = gateway.map_err(|error| match shared.ports.check_of(index) {
+            Ok(()) => error,
+            Err(taken) => error.context(format!("{taken:#}")),
+        });
         let gateway = gateway.with_context(|| format!("the gateway of {name}"))?;
         Ok(Self {
             name,
@@ -147,13 +153,22 @@ impl Ports {
 
     /// Detects a port that is in use before anything is started.
     fn check(self) -> Result<()> {
-        for index in 0..REGIONS.len() {
-            let (public, admin) = self.addresses(index);
-            for address in [public, admin] {
-                let taken =
-                    || format!("{address} is in use: stop what listens there, or use --port-base");
-                TcpListener::bind(&address).with_context(taken)?;
-            }
+        (0..REGIONS.len()).try_for_each(|index| self.check_of(index))
+    }
+
+    /// The same for one region.
+    fn check_of(self, index: usize) -> Result<()> {
+        let (public, admin) = self.addresses(index);
+        for address in [public, admin] {
+            TcpListener::bind(&address).map_err(|error| {
+                let advice = match error.kind() {
+                    ErrorKind::AddrInUse => {
+                        "is in use: stop what listens there, or use --port-base"
+                    }
+                    _ => "cannot be listened on: choose other ports with --port-base",
+                };
+                anyhow::Error::new(error).context(format!("{address} {advice}"))
+            })?;
         }
         Ok(())
     }
@@ -211,4 +226,23 @@ async fn output(command: GatewayCommand) -> Result<String> {
 /// Random enough for a world on 127.0.0.1 that ends with its terminal.
 fn secret() -> String {
     format!("{}{}", Uuid::now_v7().simple(), Uuid::now_v7().simple())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_named_with_the_option_that_chooses_others() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let told = Ports::From(address.port()).check_of(0).unwrap_err();
+        let told = format!("{told:#}");
+        let expected = format!("{address} is in use: ");
+        assert!(
+            told.starts_with(&expected) && told.contains("--port-base"),
+            "{told}"
+        );
+        assert!(Ports::Free.check().is_ok());
+    }
 }

@@ -11,7 +11,7 @@ use tokio::time::Duration;
 
 use super::tunnel::Seat;
 use super::tunnel_metrics::count;
-use crate::http::{AfterHttp, TIDEGATE_UNPROCESSED};
+use crate::http::{AfterHttp, LoggedId, TIDEGATE_UNPROCESSED};
 use crate::upstream::{
     AnswerSource, Download, DownloadError, relay_upgraded, strip_hop_by_hop, with_websocket,
 };
@@ -20,6 +20,7 @@ use crate::upstream::{
 struct FromTunnel {
     seat: Seat,
     region: RegionId,
+    request_id: Option<LoggedId>,
     idle_timeout: Duration,
 }
 
@@ -32,7 +33,8 @@ impl AnswerSource for FromTunnel {
 
     fn failed(&self, error: &DownloadError) {
         let (region, connection) = (&self.region, self.seat.0.connection);
-        tracing::warn!(%region, ?connection, %error, "an answer of another region ended early");
+        let request_id = self.request_id.as_ref().and_then(LoggedId::as_str);
+        tracing::warn!(request_id, %region, ?connection, %error, "an answer of another region ended early");
         count(&self.region, "cut");
     }
 }
@@ -42,6 +44,7 @@ pub(super) fn pass_on(
     answer: Response<Incoming>,
     seat: Seat,
     region: &RegionId,
+    request_id: Option<LoggedId>,
     idle_timeout: Duration,
 ) -> Response {
     let (mut head, body) = answer.into_parts();
@@ -51,6 +54,7 @@ pub(super) fn pass_on(
     let source = FromTunnel {
         seat,
         region: region.clone(),
+        request_id,
         idle_timeout,
     };
     Response::from_parts(head, Body::new(Download::new(body, source)))

@@ -17,7 +17,7 @@ use super::table::RegionTunnels;
 use super::tunnel::Seat;
 use super::tunnel_metrics::ANSWERED;
 use super::{Handed, HandedEnd, Parcel, Payload, TunnelFailure, Tunnels};
-use crate::http::{Unprocessed, refused_upgrade};
+use crate::http::{LoggedId, Unprocessed, refused_upgrade};
 use crate::upstream::{UploadState, UpstreamError, encode_path};
 
 /// How long an answer may be silent once it has begun.
@@ -164,7 +164,8 @@ impl Tunnels {
         if let Some(client) = parcel.websocket.as_ref().filter(|_| switches) {
             return Sent::Answer(switch(answer, seat, client.clone(), IDLE_TIMEOUT));
         }
-        let answer = pass_on(answer, seat, region, IDLE_TIMEOUT);
+        let request_id = LoggedId::of(&parcel.headers);
+        let answer = pass_on(answer, seat, region, request_id, IDLE_TIMEOUT);
         match unprocessed {
             Some(why) => Sent::Failed(TunnelFailure::Unprocessed(why), Some(answer)),
             None => Sent::Answer(answer),

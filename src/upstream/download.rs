@@ -16,6 +16,7 @@ use super::Upstream;
 use super::link::AnswerBody;
 use super::node::Visit;
 use super::upload::OpenUpload;
+use crate::http::LoggedId;
 use tidegate_model::error_chain;
 use tidegate_steering::AttemptOutcome;
 
@@ -54,6 +55,7 @@ pub struct Download<S, B = AnswerBody> {
 pub(super) struct FromNode {
     pub(super) upstream: Arc<Upstream>,
     pub(super) node: usize,
+    pub(super) request_id: Option<LoggedId>,
     pub(super) _place: Place,
     pub(super) _upload: Option<OpenUpload>,
 }
@@ -80,7 +82,8 @@ impl AnswerSource for FromNode {
 
     fn failed(&self, error: &DownloadError) {
         let (upstream, node) = (&self.upstream, &self.upstream.nodes()[self.node].name);
-        tracing::warn!(upstream = upstream.name(), node, %error, "an answer ended early");
+        let request_id = self.request_id.as_ref().and_then(LoggedId::as_str);
+        tracing::warn!(request_id, upstream = upstream.name(), node, %error, "an answer ended early");
         let balance = upstream.balance();
         balance.report(self.node, AttemptOutcome::Failed, None);
     }

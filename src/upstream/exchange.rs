@@ -12,6 +12,7 @@ use super::outgoing::{Outgoing, Patience};
 use super::race::UpstreamRace;
 use super::upload::{OpenUpload, Upload, UploadState};
 use super::{Upstream, UpstreamError, UpstreamNode};
+use crate::http::LoggedId;
 use tidegate_steering::Turn;
 
 /// An answer's head, before its body is read.
@@ -24,6 +25,7 @@ pub struct Answered {
     pub(super) upstream: Arc<Upstream>,
     pub(super) node: usize,
     pub(super) place: Place,
+    request_id: Option<LoggedId>,
     /// What is still to be sent of the request.
     upload: Option<OpenUpload>,
     /// When the last byte of the request had arrived, as far as it has.
@@ -46,6 +48,7 @@ impl Answered {
         let source = FromNode {
             upstream: self.upstream,
             node: self.node,
+            request_id: self.request_id,
             _place: self.place,
             _upload: self.upload,
         };
@@ -83,6 +86,7 @@ pub(super) async fn exchange(
         upstream: Arc::clone(upstream),
         node: found.node,
         place: (place, found.visit),
+        request_id: LoggedId::of(&outgoing.headers),
         upload: open,
         read_at,
     })

@@ -135,9 +135,14 @@ impl UpstreamNode {
         }
         let prefix = self.base.path().trim_end_matches('/');
         let path = url.path().strip_prefix(prefix)?;
-        // Two slashes at the start would name a host.
-        (path.starts_with('/') && !path.starts_with("//"))
-            .then(|| [path, &after_path(&url)].concat())
+        // Two slashes at the start would name a host: the URL standard then writes a segment that means nothing
+        // before them.
+        let before = match path.starts_with("//") {
+            true => "/.",
+            false => "",
+        };
+        path.starts_with('/')
+            .then(|| [before, path, &after_path(&url)].concat())
     }
 }
 
@@ -213,18 +218,38 @@ mod tests {
             ("http://a/base", "http://a/base/x", Some("/x")),
             ("http://a/base", "http://a/other", None),
             ("http://a/base", "http://a/based", None),
-            ("http://a", "http://a//evil.example/", None),
+            ("http://a", "http://a//b/?q#f", Some("/.//b/?q#f")),
+            ("http://a", "http://a///b", Some("/.///b")),
+            ("http://a/base", "http://a/base//b", Some("/.//b")),
             ("http://a:3000", "//a:3000/x?q=1", Some("/x?q=1")),
             ("https://a/base", "//A:443/base/x", Some("/x")),
             ("http://a", "/\\a/x", Some("/x")),
             ("http://a", "//b/x", None),
-            ("http://a", "//a//evil.example/", None),
+            ("http://a", "//a//b", Some("/.//b")),
+            ("http://a", "//a/\\b", Some("/.//b")),
+            ("http://a", "//a/.//b", Some("/.//b")),
+            ("http://a", "\\\\a/%2e/\\b", Some("/.//b")),
             ("http://a", "//", None),
             ("http://a", "https://a/x", None),
             ("http://a", "http://a:81/x", None),
             ("http://a", "/x", None),
         ] {
             assert_eq!(node(base).as_asked(url).as_deref(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn no_url_of_the_node_leads_clients_to_another_host() {
+        let edge: Url = "https://edge.example/app/x".parse().unwrap();
+        for path in [
+            "/b", "//b", "///b", "/\\b", "\\\\b", "/.//b", "/..//b", "/%2e//b", "/\t/b", "//b@c:1/",
+        ] {
+            let url = format!("http://a/base{path}");
+            let Some(asked) = node("http://a/base").as_asked(&url) else {
+                continue;
+            };
+            let seen = edge.join(&asked).unwrap();
+            assert_eq!(seen.origin(), edge.origin(), "{path}: {asked}");
         }
     }
 

@@ -134,6 +134,36 @@ async fn a_gateway_whose_monitor_has_the_only_connection_is_not_healthy() {
 }
 
 #[tokio::test]
+async fn the_only_connection_is_left_to_the_monitor() {
+    let world = world(10).await;
+    world.burst().await;
+    let limit = "alter role limited connection limit 1";
+    world.cluster.primary.execute(limit).await.unwrap();
+    // One of the pool stays.
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'limited' \
+               and pid <> (select pid from pg_stat_activity where usename = 'limited' \
+               and query !~ '^select standby' order by query ~ '(sleep|notes)' desc limit 1)";
+    world.cluster.primary.execute(end).await.unwrap();
+    let monitors = "select count(*) from pg_stat_activity where usename = 'limited' \
+                    and query ~ '^select standby'";
+    until("the monitor has it", DEADLINE, async || {
+        let has_it = world.cluster.primary.value(monitors).await?.unwrap() == "1";
+        Ok((has_it && is_shut_out(&world).await == Some(true)).then_some(()))
+    })
+    .await
+    .unwrap();
+    let line = world.gateway.wait_for_log("nothing can be served").await;
+    line.unwrap();
+    let raise = "alter role limited connection limit 10";
+    world.cluster.primary.execute(raise).await.unwrap();
+    until("it is healthy", DEADLINE, async || {
+        Ok((is_shut_out(&world).await == Some(false)).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn the_pool_grows_again_once_the_limit_is_raised() {
     let world = world(3).await;
     world.burst().await;

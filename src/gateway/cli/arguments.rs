@@ -242,7 +242,7 @@ pub(super) struct DemoCommand {
     pub(super) tour: bool,
     /// Public port of the first region; the next two are the others'. Admin ports are 1000 above; PostgreSQL and
     /// the fleet get free ones.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(..=64533))]
     pub(super) port_base: Option<u16>,
 }
 

@@ -37,9 +37,13 @@ impl Node {
         let mut counted_at = Instant::now();
         let mut wanted = self.settings.connections_min;
         let mut at_once = 0;
+        let mut yields = false;
         loop {
-            let meant = watch.borrow_and_update().last_identity;
-            self.follow_limit().await;
+            let (meant, missed) = {
+                let status = watch.borrow_and_update();
+                (status.last_identity, status.missed)
+            };
+            yields = self.follow_limit(yields && missed).await;
             let (mut silent, mut stale) = (0, 0);
             self.pool.retain(|connection, metrics| {
                 silent += usize::from(metrics.last_used() >= KEEP_ALIVE_AFTER);
@@ -49,7 +53,7 @@ impl Node {
             let status = self.pool.status();
             let missing = wanted.saturating_sub(status.size).max(at_once);
             let missing = missing.min(self.limit.max().saturating_sub(status.size));
-            if missing > 0 {
+            if missing > 0 && !yields {
                 self.open(missing, status.available).await;
             }
             if !watch.borrow().missed {
@@ -103,39 +107,60 @@ impl Node {
     }
 
     /// Leaves a connection to the monitor, warns of a limit that was met, and tries now and then whether
-    /// it is still there.
-    async fn follow_limit(&self) {
+    /// it is still there. Returns whether the monitor still needs one that the server has refused.
+    async fn follow_limit(&self, mut yields: bool) -> bool {
         if let Some(reason) = self.monitor.take_refusal(&self.id) {
-            self.make_room(&reason);
+            self.yield_to_monitor(&reason);
+            yields = true;
         }
-        if self.limit.is_retry_due(Instant::now()) {
+        if !yields && self.limit.is_retry_due(Instant::now()) {
             let opened = self.connect().await;
             match opened.as_ref().err().and_then(ConnectError::limit_reached) {
                 Some(reason) => self.limit.refused(reason, Instant::now()),
                 None => self.limit.lift(),
             }
         }
-        if let Some(reason) = self.limit.news() {
+        // Whether those that are open can serve shows once the monitor has its own.
+        if (!yields || self.limit.is_shut_out())
+            && let Some(reason) = self.limit.news()
+        {
             self.warn_of_limit(&reason).await;
+        }
+        yields
+    }
+
+    /// Closes one connection, the last one, too: what the monitor does not see cannot serve.
+    fn yield_to_monitor(&self, reason: &str) {
+        let is_last = self.pool.status().size == 1;
+        self.make_room(reason);
+        if is_last {
+            self.pool.retain(|_, _| false);
         }
     }
 
     async fn warn_of_limit(&self, reason: &str) {
+        let is_shut_out = self.limit.is_shut_out();
         let asked = async {
             let slotted = self.get().await?;
             slotted.0.client.query_one(LIMITS, &[]).await.ok()
         };
-        let asked = timeout(self.settings.acquire_timeout, asked).await;
-        let row = asked.ok().flatten();
+        let row = match is_shut_out {
+            // There is none to ask over, and a new one could take the monitor's place.
+            true => None,
+            false => {
+                let asked = timeout(self.settings.acquire_timeout, asked).await;
+                asked.ok().flatten()
+            }
+        };
         let limit = |column: usize| {
             let limit = row.as_ref().map(|row| row.get::<_, &str>(column));
             // Without a limit it is -1.
             limit.filter(|limit| *limit != "-1")
         };
-        let (connections, outcome) = match self.limit.is_shut_out() {
+        let (connections, outcome) = match is_shut_out {
             true => (
                 0,
-                "nothing can be served, since the monitor has the only one",
+                "nothing can be served, since it takes none beside the monitor's",
             ),
             false => (
                 self.limit.max(),

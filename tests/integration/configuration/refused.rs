@@ -320,6 +320,7 @@ top;--once;--admin;a b | --admin = "a b": expected an address and a port
 top;--once;--token;two words | --token: must be visible ASCII characters without spaces
 top;--interval;x | invalid value 'x' for '--interval <INTERVAL>': expected number at 0; expected a duration such as
 demo;--port-base;99999999 | invalid value '99999999' for '--port-base <PORT_BASE>'
+demo;--port-base;64534 | invalid value '64534' for '--port-base <PORT_BASE>': 64534 is not in 0..=64533
 serve;postgres://app:hunter2@db/app | unexpected argument 'postgres://…' found
 srve | unrecognized subcommand 'srve'
 "#;

@@ -1,9 +1,13 @@
 //! Malformed answers, byte for byte as sent by a node.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Method, StatusCode, Version};
 use reqwest::Client;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -12,16 +16,21 @@ use crate::world::{header, problem};
 
 /// A server that answers the request for `/app/N` with the answer at N, and closes the connection
 /// if nothing else delimits it.
-struct Verbatim(SocketAddr);
+struct Verbatim {
+    address: SocketAddr,
+    asked: Arc<AtomicUsize>,
+}
 
 impl Verbatim {
     async fn serve(answers: Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
         tokio::spawn(async move {
             loop {
                 let (mut socket, _) = listener.accept().await.unwrap();
-                let answers = answers.clone();
+                let (answers, count) = (answers.clone(), Arc::clone(&count));
                 tokio::spawn(async move {
                     loop {
                         let mut read = Vec::new();
@@ -30,6 +39,7 @@ impl Verbatim {
                                 return;
                             }
                         }
+                        count.fetch_add(1, Ordering::Relaxed);
                         let read = String::from_utf8_lossy(&read);
                         let target = read.split(' ').nth(1).unwrap();
                         let number: usize = target.rsplit('/').next().unwrap().parse().unwrap();
@@ -42,11 +52,11 @@ impl Verbatim {
                 });
             }
         });
-        Self(address)
+        Self { address, asked }
     }
 
     async fn edge(&self) -> Edge {
-        let url = format!("http://{}", self.0);
+        let url = format!("http://{}", self.address);
         Edge::start(&endpoint("*", "/app/{*rest}", &url)).await
     }
 }
@@ -203,4 +213,41 @@ async fn the_nodes_version_of_http_is_not_the_clients() {
     let response = http2().get(url).send().await.unwrap();
     let seen = (response.version(), response.status());
     assert_eq!(seen, (Version::HTTP_2, StatusCode::OK));
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_behind_its_head_is_sent_as_far_as_it_came() {
+    let answers = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        // The end of its only chunk is not valid.
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX",
+    ];
+    let node = Verbatim::serve(answers.map(str::to_owned).to_vec()).await;
+    let edge = node.edge().await;
+    let mut raw = edge.connect().await;
+    raw.send("GET /app/0 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    raw.read_until("hello").await;
+    let fields = "Host: a\r\nX-Request-Id: broken-1\r\nContent-Length: 0";
+    raw.send(format!("POST /app/1 HTTP/1.1\r\n{fields}\r\n\r\n"))
+        .await;
+    let answer = raw.read_to_end().await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n5\r\nhello\r\n"), "{answer}");
+    assert_eq!(node.asked.load(Ordering::Relaxed), 2);
+    let line = edge.gateway.wait_for_log("an answer ended early").await;
+    let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+    let fields = line.get("fields").unwrap_or(&line);
+    assert_eq!(fields["request_id"], "broken-1");
+
+    let url = edge.gateway.url("/app/1");
+    let response = http2().post(url).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(response.bytes().await.is_err());
+    assert_eq!(node.asked.load(Ordering::Relaxed), 3);
+
+    let mut raw = edge.connect().await;
+    raw.send("GET /app/1 HTTP/1.0\r\nHost: a\r\n\r\n").await;
+    let mut answer = String::new();
+    let ended = raw.0.read_to_string(&mut answer).await;
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
