@@ -15,7 +15,7 @@ use super::floors::Floors;
 use super::nodes::StoreNodes;
 use super::plan_switch::PlanSwitch;
 use super::reporter::{self, Reported};
-use super::state_keeper::StateKeeper;
+use super::state_keeper::{DatabaseId, StateKeeper};
 use super::status::show_metrics;
 use super::store_presence::StorePresence;
 use super::{StoreSettings, StoreStatus};
@@ -51,8 +51,8 @@ pub struct StoreFollower {
     saved: Option<SavedPolicy>,
     floors: Floors,
     trust: Arc<TrustedKeys>,
-    /// The system identifier of the database that what is in force is from.
-    system: Option<u64>,
+    /// The database that what is in force is from.
+    database: DatabaseId,
     /// Whether the state file is to be replaced once the database is known.
     is_unsaved: bool,
     judge: ArmJudge,
@@ -89,7 +89,7 @@ impl StoreFollower {
             saved: None,
             floors: Floors::default(),
             trust: status.trusted(),
-            system: None,
+            database: (None, None),
             is_unsaved: false,
             judge: ArmJudge::default(),
             started: Instant::now(),
@@ -184,7 +184,8 @@ impl StoreFollower {
             return;
         }
         // Whatever comes of it: its floor counts, until the database is known to be another one.
-        self.system = self.system.or(saved.system);
+        let (system, database) = self.database;
+        self.database = (system.or(saved.system), database.or(saved.database));
         self.floors.save(saved.floor_accepted);
         match self.bodies.accept_saved(&saved, &self.trust).await {
             Ok(()) => {}

@@ -104,6 +104,45 @@ async fn a_state_file_of_another_database_gives_neither_its_text_nor_its_floor_o
 }
 
 #[tokio::test]
+async fn a_state_file_of_another_database_of_the_same_cluster_does_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = format!("[fleet]\nstate_dir = \"{}\"\n", folder.path().display());
+    let mut scene = Scene::prepared(1).await;
+    scene.push(LOCAL).await;
+    scene.roll_out_by_hand("1").await;
+    scene.start_gateway(scene.command(EU, &more)).await;
+    let file = folder.path().join("traffic-policy.json");
+    let read = || -> anyhow::Result<SavedPolicy> {
+        let text = std::fs::read_to_string(&file)?;
+        Ok(SavedPolicy::read(&text, "default")?)
+    };
+    let own = until("the file is there", DEADLINE, async || Ok(read().ok()));
+    let own: SavedPolicy = own.await.unwrap();
+    assert!(own.database.is_some(), "{own:?}");
+    scene.gateways.clear();
+    let other = SavedPolicy {
+        fleet: own.fleet.clone(),
+        system: own.system,
+        database: Some(1),
+        timeline: own.timeline,
+        rollout: 50,
+        ..SavedPolicy::of(&StoredRevision::unsigned(9, TO_US))
+    };
+    std::fs::write(&file, other.write().unwrap()).unwrap();
+    scene.start_gateway(scene.command(EU, &more)).await;
+    let gateway = &scene.gateways[0];
+    scene.follows(gateway, "1", DEADLINE).await;
+    assert_eq!(text(gateway).await, LOCAL);
+    let reason = "it is of another database";
+    gateway.wait_for_log(reason).await.unwrap();
+    until("the file is of this database", DEADLINE, async || {
+        Ok((read()?.database == own.database).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn a_full_disk_keeps_the_last_state_file_whole_and_the_new_policy_in_force() {
     let Some(disk) = SmallDisk::mount() else {
         println!("SKIPPED: no file system can be mounted");
