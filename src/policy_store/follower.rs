@@ -99,12 +99,24 @@ impl StoreFollower {
         }
     }
 
-    /// Follows the store until it is aborted.
-    pub async fn run(mut self) {
+    /// Follows the store until the gateway ends, and then takes its report back, for which it waits a second at most.
+    pub async fn run(mut self, ended: impl Future<Output = ()> + Send) {
+        let mut tasks = JoinSet::new();
+        tokio::select! {
+            () = self.follow(&mut tasks) => {}
+            () = ended => {}
+        }
+        // Else a report could come afterwards.
+        tasks.shutdown().await;
+        if self.presence.is_found() {
+            reporter::leave(self.nodes.monitor(), &self.gateway).await;
+        }
+    }
+
+    async fn follow(&mut self, tasks: &mut JoinSet<()>) {
         show_metrics();
         survive("state file", self.take_file()).await;
         let (reports, latest) = watch::channel(None);
-        let mut tasks = JoinSet::new();
         let monitor = Arc::clone(self.nodes.monitor());
         tasks.spawn(again_and_again("reports", move || {
             reporter::report(Arc::clone(&monitor), latest.clone())

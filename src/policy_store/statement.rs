@@ -197,6 +197,19 @@ pub(super) async fn report(client: &Client, report: &GatewayReport) -> Result<()
     messages(client, &sql).await.map(drop)
 }
 
+/// Removes the row of a gateway that ends, so that no command waits for it. While a rollout is open it stays: the leader
+/// counts what it says, and would pass over a region whose only gateway starts anew.
+pub(super) async fn leave(client: &Client, gateway: &str) -> Result<(), StoreError> {
+    let gateway = literal(gateway);
+    let sql = format!(
+        "set local transaction_read_only = off; set local synchronous_commit = off; \
+         delete from tidegate.traffic_gateway where gateway = {gateway} \
+             and not exists (select from tidegate.traffic_rollout \
+                 where outcome is null and renewed_at > clock_timestamp() - interval '15 s')"
+    );
+    messages(client, &sql).await.map(drop)
+}
+
 /// Returns the only value of the only row.
 async fn value(client: &Client, sql: &str) -> Result<Option<String>, StoreError> {
     let messages = messages(client, sql).await?;

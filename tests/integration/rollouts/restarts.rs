@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tidegate::testkit::{GatewayProcess, until};
 use tidegate_rollout::{SavedPolicy, StoredRevision};
@@ -140,6 +141,36 @@ async fn a_state_file_of_another_database_of_the_same_cluster_does_not_count() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_that_ends_takes_its_report_back_so_that_a_rollback_does_not_wait_for_it() {
+    let mut scene = Scene::start("").await;
+    scene.push(LOCAL).await;
+    scene.put_in_force("1").await;
+    let follows = |it: &serde_json::Value| it["state"] == "in-force" && it["revision"] == 1;
+    scene.until_reported("both report it", follows).await;
+    let mut ended = scene.gateways.remove(1);
+    ended.signal(Signal::SIGTERM);
+    assert!(ended.wait().await.unwrap().success(), "{}", ended.log());
+    let status = scene.status().await;
+    let gateways = status["gateways"].as_array().unwrap();
+    let regions: Vec<_> = gateways.iter().map(|it| &it["region"]).collect();
+    assert_eq!(regions, [EU], "{status}");
+    let back = scene.done(&["rollback"]).await;
+    assert_eq!(back, "the built-in policy is in force");
+
+    // The leader counts what it says, and does not pass over a region whose gateway is about to start anew.
+    let open = "insert into tidegate.traffic_rollout (kind, revision, base, regions, leader, by, renewed_at) \
+        values ('rollout', 1, 0, '{eu-west-1}', 'x', 'ada', now() + interval '1 min')";
+    scene.cluster.primary.execute(open).await.unwrap();
+    let loaded = |it: &serde_json::Value| it["state"] == "loaded";
+    scene.until_reported("it has loaded it", loaded).await;
+    let mut ended = scene.gateways.remove(0);
+    ended.signal(Signal::SIGTERM);
+    assert!(ended.wait().await.unwrap().success(), "{}", ended.log());
+    let status = scene.status().await;
+    assert_eq!(status["gateways"][0]["alive"], true, "{status}");
 }
 
 #[tokio::test]
