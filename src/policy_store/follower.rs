@@ -25,7 +25,7 @@ use crate::regions::Entrance;
 use crate::sql::Database;
 use tidegate_model::RegionId;
 use tidegate_rollout::{
-    Following, Posture, RevisionRefusal, RolloutPosition, SavedPolicy, TrustedKeys,
+    ArmReport, Following, Posture, RevisionRefusal, RolloutPosition, SavedPolicy, TrustedKeys,
 };
 use tidegate_telemetry::{again_and_again, survive};
 
@@ -238,7 +238,10 @@ impl StoreFollower {
 
     fn reported(&self, posture: &Posture, is_pinned: bool) -> Reported {
         let counters = self.plans.counters();
-        let arms = counters.map(|it| it.report()).unwrap_or_default();
+        let arms = ArmReport {
+            signed_only: !self.trust.keys.is_empty(),
+            ..counters.map(|it| it.report()).unwrap_or_default()
+        };
         let by = (self.gateway.as_str(), self.region.as_str());
         if is_pinned {
             return Reported::pinned(by, posture);
