@@ -40,7 +40,8 @@ pub(super) fn read(file: &str) -> Result<Vec<u8>, Exit> {
 
 /// Opens a regular file, or what a shell passes: that has its writer, while a pipe with a name of its own may never have one.
 pub(super) fn open_input(file: &str) -> io::Result<File> {
-    let is_passed = file == "/dev/stdin" || file.starts_with("/dev/fd/");
+    let folders = ["/dev/fd/", "/proc/self/fd/"];
+    let is_passed = file == "/dev/stdin" || folders.iter().any(|it| file.starts_with(it));
     match is_passed {
         true => File::open(file),
         false => open_file(file),

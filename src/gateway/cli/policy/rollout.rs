@@ -276,3 +276,30 @@ pub(super) async fn abort(environment: &Environment, json: bool) -> Result<(), E
     // What has followed it since is another command's.
     all_follow(&store, in_force).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_region_in_which_nothing_was_tried_does_not_say_that_it_has_passed() {
+        let event = LeadEvent {
+            stage: RolloutStage::Share,
+            region: Some("us-east-1".to_owned()),
+            share: 500,
+            state: "passed-over",
+            told: Told {
+                unjudged: true,
+                ..Told::default()
+            },
+            reason: Some("no living gateway".to_owned()),
+        };
+        let said = "passed over  0 of 0 decisions changed: no living gateway";
+        assert_eq!(text_line(&event), format!("{:<24} {said}\n", "us-east-1"));
+        let line = json_line((7, 2), &event);
+        assert_eq!(
+            (&line["state"], &line["region"]),
+            (&"passed-over".into(), &"us-east-1".into())
+        );
+    }
+}
