@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -150,7 +150,11 @@ impl Gateway {
             let _ended = admin.await;
         });
         self.begin_upkeep(page, &mut tasks);
-        tasks.spawn(follower.run());
+        let (ending, ended) = oneshot::channel::<()>();
+        let mut following = JoinSet::new();
+        following.spawn(follower.run(async move {
+            let _dropped = ended.await;
+        }));
         let storage = self.begin_storage(store, &mut tasks)?;
         let reloader = self.reloader(fleet.clone());
         tasks.spawn(reloader.reload_on(self.hangup, reload));
@@ -166,6 +170,8 @@ impl Gateway {
         {
             tracing::warn!("connections of peers outlasted the drain and are cut off");
         }
+        drop(ending);
+        let _ended = following.join_next().await;
         if let Some(exporter) = self.exporter {
             exporter.finish().await;
         }

@@ -77,6 +77,18 @@ pub enum StoreError {
         /// Those that were, in words.
         known: String,
     },
+    /// A revision without a signature that gateways would refuse.
+    #[error(
+        "revision {revision} is not signed, and gateways with trusted keys, such as {gateway}, would refuse it: go back to a \
+         signed one (`tidegate policy list` shows which are) by `--to`, or to the built-in policy by `--to 0`; or store its \
+         text anew by `tidegate policy push --sign` and roll that out"
+    )]
+    Unsigned {
+        /// The one that was asked for, or was in force before.
+        revision: u32,
+        /// A gateway that would refuse it.
+        gateway: String,
+    },
     /// A revision below a floor that holds.
     #[error(
         "revision {revision} is void, below the floor {floor} of a revision that was in force: {known}; or store its text \
@@ -186,6 +198,7 @@ impl StoreError {
             | Self::Below { .. }
             | Self::NotOlder { .. }
             | Self::NeverInForce { .. }
+            | Self::Unsigned { .. }
             | Self::Void { .. }
             | Self::Unusable { .. }
             | Self::Floor { .. }

@@ -15,7 +15,7 @@ use super::floors::Floors;
 use super::nodes::StoreNodes;
 use super::plan_switch::PlanSwitch;
 use super::reporter::{self, Reported};
-use super::state_keeper::StateKeeper;
+use super::state_keeper::{DatabaseId, StateKeeper};
 use super::status::show_metrics;
 use super::store_presence::StorePresence;
 use super::{StoreSettings, StoreStatus};
@@ -25,7 +25,7 @@ use crate::regions::Entrance;
 use crate::sql::Database;
 use tidegate_model::RegionId;
 use tidegate_rollout::{
-    Following, Posture, RevisionRefusal, RolloutPosition, SavedPolicy, TrustedKeys,
+    ArmReport, Following, Posture, RevisionRefusal, RolloutPosition, SavedPolicy, TrustedKeys,
 };
 use tidegate_telemetry::{again_and_again, survive};
 
@@ -51,8 +51,8 @@ pub struct StoreFollower {
     saved: Option<SavedPolicy>,
     floors: Floors,
     trust: Arc<TrustedKeys>,
-    /// The system identifier of the database that what is in force is from.
-    system: Option<u64>,
+    /// The database that what is in force is from.
+    database: DatabaseId,
     /// Whether the state file is to be replaced once the database is known.
     is_unsaved: bool,
     judge: ArmJudge,
@@ -89,7 +89,7 @@ impl StoreFollower {
             saved: None,
             floors: Floors::default(),
             trust: status.trusted(),
-            system: None,
+            database: (None, None),
             is_unsaved: false,
             judge: ArmJudge::default(),
             started: Instant::now(),
@@ -99,12 +99,24 @@ impl StoreFollower {
         }
     }
 
-    /// Follows the store until it is aborted.
-    pub async fn run(mut self) {
+    /// Follows the store until the gateway ends, and then takes its report back, for which it waits a second at most.
+    pub async fn run(mut self, ended: impl Future<Output = ()> + Send) {
+        let mut tasks = JoinSet::new();
+        tokio::select! {
+            () = self.follow(&mut tasks) => {}
+            () = ended => {}
+        }
+        // Else a report could come afterwards.
+        tasks.shutdown().await;
+        if self.presence.is_found() {
+            reporter::leave(self.nodes.monitor(), &self.gateway).await;
+        }
+    }
+
+    async fn follow(&mut self, tasks: &mut JoinSet<()>) {
         show_metrics();
         survive("state file", self.take_file()).await;
         let (reports, latest) = watch::channel(None);
-        let mut tasks = JoinSet::new();
         let monitor = Arc::clone(self.nodes.monitor());
         tasks.spawn(again_and_again("reports", move || {
             reporter::report(Arc::clone(&monitor), latest.clone())
@@ -184,7 +196,8 @@ impl StoreFollower {
             return;
         }
         // Whatever comes of it: its floor counts, until the database is known to be another one.
-        self.system = self.system.or(saved.system);
+        let (system, database) = self.database;
+        self.database = (system.or(saved.system), database.or(saved.database));
         self.floors.save(saved.floor_accepted);
         match self.bodies.accept_saved(&saved, &self.trust).await {
             Ok(()) => {}
@@ -225,7 +238,10 @@ impl StoreFollower {
 
     fn reported(&self, posture: &Posture, is_pinned: bool) -> Reported {
         let counters = self.plans.counters();
-        let arms = counters.map(|it| it.report()).unwrap_or_default();
+        let arms = ArmReport {
+            signed_only: !self.trust.keys.is_empty(),
+            ..counters.map(|it| it.report()).unwrap_or_default()
+        };
         let by = (self.gateway.as_str(), self.region.as_str());
         if is_pinned {
             return Reported::pinned(by, posture);

@@ -45,7 +45,7 @@ pub struct LeadEvent {
     pub region: Option<String>,
     /// The share of its keys, of 10,000.
     pub share: u16,
-    /// `entered`, `baking`, `passed`, `done`, `stopped`, `aborted`.
+    /// `entered`, `baking`, `passed`, `passed-over`, `done`, `stopped`, `aborted`.
     pub state: &'static str,
     /// The counts.
     pub told: Told,
@@ -168,7 +168,11 @@ impl Lead<'_> {
             LeaderStep::Finish => {
                 let reason = self.passed_over().unwrap_or_default();
                 let ended = self.end(RolloutOutcome::Done, &reason, Leadership::Done);
-                ended.await.map(Some)
+                let ended = ended.await?;
+                if matches!(ended, Leadership::Done) && self.machine.is_passing_over() {
+                    tell(self.left());
+                }
+                Ok(Some(ended))
             }
             LeaderStep::Stop(reason) => {
                 let why = reason.to_string();
@@ -188,7 +192,7 @@ impl Lead<'_> {
         now: Duration,
         tell: &mut impl FnMut(LeadEvent),
     ) {
-        tell(self.event("passed", None));
+        tell(self.left());
         self.machine.entered(stage, now);
         self.was_baking = false;
         self.told = self.machine.told(reports);
@@ -242,6 +246,14 @@ impl Lead<'_> {
             Leadership::Lost(_) => return None,
         };
         Some(self.event(state, reason))
+    }
+
+    /// The event that reports that a stage is left.
+    fn left(&self) -> LeadEvent {
+        match self.machine.is_passing_over() {
+            true => self.event("passed-over", Some("no living gateway".to_owned())),
+            false => self.event("passed", None),
+        }
     }
 
     fn event(&self, state: &'static str, reason: Option<String>) -> LeadEvent {

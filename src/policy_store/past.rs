@@ -3,6 +3,7 @@
 use super::StoreError;
 use super::rows::number;
 use super::session::StoreSession;
+use tidegate_rollout::StoredRevision;
 
 /// Most revisions that are named.
 const NAMED_MAX: usize = 5;
@@ -20,6 +21,24 @@ pub(super) async fn floor(store: &StoreSession) -> Result<u32, StoreError> {
             and (own.signed or earliest.rollout is null or own.rollout < earliest.rollout)";
     let rows = store.rows(sql, &[]).await?;
     rows.first().map_or(Ok(0), |row| number(row, 0))
+}
+
+/// Refuses a revision without a signature where a living gateway takes over only signed ones.
+pub(super) async fn refuse_unsigned(
+    store: &StoreSession,
+    stored: &StoredRevision,
+) -> Result<(), StoreError> {
+    if stored.signature.is_some() {
+        return Ok(());
+    }
+    let gateways = store.gateways().await?.into_iter();
+    let mut refusing = gateways.filter(|it| it.follows() && it.arms.signed_only);
+    refusing.next().map_or(Ok(()), |it| {
+        Err(StoreError::Unsigned {
+            revision: stored.revision,
+            gateway: it.gateway,
+        })
+    })
 }
 
 /// Whether a revision was in force at some time; the built-in policy was.

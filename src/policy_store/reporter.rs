@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidegate_rollout::{ArmReport, GatewayReport, GatewayState, OpenRollout, Posture, UNPLACED};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use tokio_postgres::Client;
 
 use super::{StoreError, statement};
 use crate::postgres::monitor::Monitor;
@@ -153,9 +154,7 @@ pub(super) async fn report(monitor: Arc<Monitor>, mut latest: watch::Receiver<Op
 
 /// Returns how long to wait if it could not be written.
 async fn write(monitor: &Monitor, row: &GatewayReport) -> Result<(), Duration> {
-    let primary = monitor.knowledge().primary().map(|it| it.node.clone());
-    let client = primary.and_then(|node| monitor.client(&node));
-    let client = client.ok_or(RETRY)?;
+    let client = primary(monitor).ok_or(RETRY)?;
     let written = statement::report(&client, row).await;
     written.map_err(|error| match error {
         StoreError::Rights(_) | StoreError::Missing => {
@@ -167,6 +166,22 @@ async fn write(monitor: &Monitor, row: &GatewayReport) -> Result<(), Duration> {
             RETRY
         }
     })
+}
+
+/// Removes a gateway's row at its end, if the primary takes that at once.
+pub(super) async fn leave(monitor: &Monitor, gateway: &str) {
+    let Some(client) = primary(monitor) else {
+        return;
+    };
+    if let Err(error) = statement::leave(&client, gateway).await {
+        tracing::debug!(%error, "the report in the policy store could not be removed");
+    }
+}
+
+/// The connection to the primary, if there is one.
+fn primary(monitor: &Monitor) -> Option<Arc<Client>> {
+    let primary = monitor.knowledge().primary().map(|it| it.node.clone());
+    primary.and_then(|node| monitor.client(&node))
 }
 
 #[cfg(test)]

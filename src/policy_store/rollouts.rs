@@ -1,7 +1,7 @@
 //! What commands do with rollouts.
 
 use super::StoreError;
-use super::past::{floor, to_go_back_to, was_in_force};
+use super::past::{floor, refuse_unsigned, to_go_back_to, was_in_force};
 use super::rows::{
     InForceRow, NewRollout, OpenRow, PolicyRollback, STARTED, TEXT_MAX, finished, number,
 };
@@ -216,7 +216,9 @@ impl StoreSession {
             let known = to_go_back_to(self, in_force, floor(self).await?).await?;
             return Err(StoreError::NeverInForce { revision, known });
         }
-        let checked = check(&self.revision(revision).await?);
+        let stored = self.revision(revision).await?;
+        refuse_unsigned(self, &stored).await?;
+        let checked = check(&stored);
         checked.map_err(|why| StoreError::Unusable { revision, why })
     }
 

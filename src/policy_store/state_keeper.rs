@@ -30,6 +30,9 @@ pub(super) struct StateKeeper {
     is_foreign: bool,
 }
 
+/// A database: the system identifier of its cluster and its OID there, as far as they are known.
+pub(super) type DatabaseId = (Option<u64>, Option<u32>);
+
 /// What the directory is to hold.
 #[derive(Clone)]
 pub(super) enum SavedState {
@@ -42,7 +45,7 @@ pub(super) enum SavedState {
 impl SavedState {
     /// Returns what is in force, where it was read, with its revision and the greatest floor that counts.
     pub(super) fn of(
-        (system, position, started): (Option<u64>, RolloutPosition, u64),
+        ((system, database), position, started): (DatabaseId, RolloutPosition, u64),
         (stored, floor): (Option<&StoredRevision>, u32),
         fleet: &str,
     ) -> Self {
@@ -56,6 +59,7 @@ impl SavedState {
         Self::Policy(Box::new(SavedPolicy {
             fleet: fleet.to_owned(),
             system,
+            database,
             timeline,
             rollout,
             started,

@@ -29,6 +29,8 @@ const BAKE_MS: &str = "least(greatest(extract(epoch from bake) * 1000, 0), 1e9):
 /// What one poll reads.
 #[derive(Debug, Deserialize)]
 pub(super) struct Polled {
+    /// The OID of the database: there may be several in one cluster, each with a store of its own.
+    pub(super) database: Option<u32>,
     pub(super) newest: u64,
     pub(super) open: Option<OpenRollout>,
     /// The outcome of the rollout that was asked for.
@@ -104,6 +106,7 @@ pub(super) async fn poll(client: &Client, of: &PollOf) -> Result<Polled, StoreEr
                  and exists (select from tidegate.traffic_rollout where outcome = 'done' and revision = it.revision) \
              order by floor desc limit {FLOORS_MAX}) \
          select json_build_object( \
+             'database', (select oid::bigint from pg_database where datname = current_database()), \
              'newest', (select coalesce(max(rollout), 0) from tidegate.traffic_rollout), \
              'open', (select to_json(open) from open), \
              'ended', (select outcome from tidegate.traffic_rollout where rollout = {rollout}), \
@@ -190,6 +193,19 @@ pub(super) async fn report(client: &Client, report: &GatewayReport) -> Result<()
          delete from tidegate.traffic_gateway where reported_at < now() - interval '1 day'",
         values.join(", "),
         kept.join(", "),
+    );
+    messages(client, &sql).await.map(drop)
+}
+
+/// Removes the row of a gateway that ends, so that no command waits for it. While a rollout is open it stays: the leader
+/// counts what it says, and would pass over a region whose only gateway starts anew.
+pub(super) async fn leave(client: &Client, gateway: &str) -> Result<(), StoreError> {
+    let gateway = literal(gateway);
+    let sql = format!(
+        "set local transaction_read_only = off; set local synchronous_commit = off; \
+         delete from tidegate.traffic_gateway where gateway = {gateway} \
+             and not exists (select from tidegate.traffic_rollout \
+                 where outcome is null and renewed_at > clock_timestamp() - interval '15 s')"
     );
     messages(client, &sql).await.map(drop)
 }

@@ -55,6 +55,11 @@ impl StorePresence {
         false
     }
 
+    /// Whether the tables are known to be there.
+    pub(super) fn is_found(&self) -> bool {
+        self.looked.is_some_and(|(_, there)| there)
+    }
+
     /// Whether the database has answered that there is no store.
     pub(super) fn is_absent(&self) -> bool {
         self.absent

@@ -102,6 +102,7 @@ impl TrialCounters {
         let stage = self.lock();
         ArmReport {
             started: None,
+            signed_only: false,
             decided: self.decided.load(Ordering::Relaxed),
             changed: self.changed.load(Ordering::Relaxed),
             exposed: stage.exposed(),

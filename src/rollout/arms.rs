@@ -40,6 +40,9 @@ pub struct ArmReport {
     /// older version, none is open, and nothing from one that does not say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<u64>,
+    /// Whether the gateway has trusted keys, and so takes over only what one of them has signed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signed_only: bool,
     /// Decisions since the rollout began.
     #[serde(default)]
     pub decided: u64,
@@ -141,6 +144,7 @@ impl ArmReport {
     pub fn read(text: &str) -> Self {
         let Self {
             started,
+            signed_only,
             decided,
             changed,
             exposed,
@@ -149,6 +153,7 @@ impl ArmReport {
         let decided = u64::min(decided, COUNT_MAX);
         Self {
             started,
+            signed_only,
             decided,
             changed: u64::min(changed, decided),
             exposed: u64::min(exposed, decided),

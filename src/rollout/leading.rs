@@ -75,6 +75,12 @@ impl Leading {
         self.baking.is_some()
     }
 
+    /// Whether the last step leaves a region in which nothing was tried.
+    #[must_use]
+    pub fn is_passing_over(&self) -> bool {
+        self.passing_over.is_some()
+    }
+
     /// Returns the regions that had no living gateway.
     pub fn passed_over(&self) -> impl Iterator<Item = &str> {
         let regions = self.passed_over.iter().chain(&self.passing_over);
@@ -148,7 +154,7 @@ impl Leading {
             (self.entered, self.baking) = (now, None);
         }
         let Some(since) = self.baking else {
-            return self.wait_for_gateways(heard, &told, now);
+            return self.wait_for_gateways(heard, reports, &told, now);
         };
         if paused {
             self.baking = Some(now);
@@ -225,12 +231,20 @@ impl Leading {
         })
     }
 
-    fn wait_for_gateways(&mut self, heard: Heard<'_>, told: &Told, now: Duration) -> LeaderStep {
-        if heard.is_nobody() && self.region().is_some() {
-            return self.pass_over(told);
+    fn wait_for_gateways(
+        &mut self,
+        heard: Heard<'_>,
+        reports: &[GatewayReport],
+        told: &Told,
+        now: Duration,
+    ) -> LeaderStep {
+        // Where none lives anywhere, gateways may follow that cannot report: nothing would be judged.
+        let is_any_alive = reports.iter().any(GatewayReport::follows);
+        if heard.is_nobody() && is_any_alive && self.region().is_some() {
+            return self.pass_over(reports, told);
         }
         let behind = heard.alive.iter().any(|it| !self.is_at_work(it));
-        if !behind && !heard.is_missed() {
+        if !behind && !heard.alive.is_empty() {
             self.baking = Some(now);
             return LeaderStep::Wait;
         }
@@ -240,7 +254,8 @@ impl Leading {
         }
     }
 
-    /// Waits no longer, and names those that do not follow; those that are missing where no gateway confirms.
+    /// Waits no longer, and names those that do not follow; those that are missing where no gateway confirms. None where
+    /// no gateway reports.
     fn give_up(&self, heard: Heard<'_>) -> LeaderStep {
         let gateways = match heard.is_missed() {
             true => heard.missing.into_iter().collect(),
@@ -252,13 +267,21 @@ impl Leading {
         LeaderStep::Stop(StopReason::Stalled { gateways })
     }
 
-    /// Goes on without the region at work.
-    fn pass_over(&mut self, told: &Told) -> LeaderStep {
+    /// Goes on without the region at work, unless no region has had a stage.
+    fn pass_over(&mut self, reports: &[GatewayReport], told: &Told) -> LeaderStep {
         if let Some(reason) = told.wider_than(self.course.blast_radius) {
             return LeaderStep::Stop(reason);
         }
+        let regions = self.course.regions.len();
+        if self.passed_over.len() + 1 >= regions {
+            let living = reports.iter().filter(|it| it.follows());
+            let untried =
+                |it: &GatewayReport| format!("{} (no stage in {})", it.gateway, it.region);
+            let gateways = living.map(untried).collect();
+            return LeaderStep::Stop(StopReason::Stalled { gateways });
+        }
         self.passing_over = self.region().map(str::to_owned);
-        go_on(self.at.skip(self.course.regions.len()))
+        go_on(self.at.skip(regions))
     }
 
     /// Judges the stage at its end.

@@ -14,6 +14,9 @@ pub struct SavedPolicy {
     pub fleet: String,
     /// The database's system identifier, if it could be read.
     pub system: Option<u64>,
+    /// The database's OID in its cluster; none in a file of an older version.
+    #[serde(default)]
+    pub database: Option<u32>,
     /// The timeline on which the rollout was read.
     pub timeline: u32,
     /// The rollout.
@@ -125,6 +128,7 @@ impl SavedPolicy {
         Self {
             fleet: String::new(),
             system: None,
+            database: None,
             timeline: 0,
             rollout: 0,
             started: 0,
@@ -152,6 +156,7 @@ mod tests {
         SavedPolicy {
             fleet: "shop".to_owned(),
             system: Some(7),
+            database: Some(16_384),
             timeline: 2,
             rollout: 9,
             ..SavedPolicy::of(&stored)
@@ -188,6 +193,19 @@ mod tests {
         };
         let read = SavedPolicy::read(&built_in.write().unwrap(), "").unwrap();
         assert_eq!((read.revision, read.floor_accepted), (0, 3));
+    }
+
+    #[test]
+    fn a_file_of_an_older_version_is_of_no_database_in_particular() {
+        let written = saved().write().unwrap();
+        let content = written.lines().next().unwrap();
+        let content = content.replace("\"database\":16384,", "") + "\n";
+        let text = format!("{content}{}\n", sha256_hex(content.as_bytes()));
+        let expected = SavedPolicy {
+            database: None,
+            ..saved()
+        };
+        assert_eq!(SavedPolicy::read(&text, "shop"), Ok(expected));
     }
 
     #[test]

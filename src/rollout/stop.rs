@@ -39,9 +39,9 @@ pub enum StopReason {
         /// The counts.
         arms: ArmPair,
     },
-    /// A gateway does not follow.
+    /// A gateway does not follow, or none reports.
     Stalled {
-        /// Those that do not.
+        /// Those that do not; none where none reports.
         gateways: Vec<String>,
     },
     /// A stage has not had enough requests.
@@ -82,6 +82,12 @@ impl fmt::Display for StopReason {
                 _ if cause.is_empty() => write!(f, "gateway {gateway} in {region} has {state}"),
                 _ => write!(f, "gateway {gateway} in {region} has {state}: {cause}"),
             },
+            Self::Stalled { gateways } if gateways.is_empty() => f.write_str(
+                "no gateway reports: a rollout needs a living one that follows the store. Gateways look for its tables \
+                 every 30 s, and their role needs `grant insert, update, delete on tidegate.traffic_gateway`: without it \
+                 their log says that the report is refused. `tidegate policy status` lists those that report; one that is \
+                 `pinned` has a policy file, and does not count",
+            ),
             Self::Stalled { gateways } => {
                 let shown = gateways[..gateways.len().min(GATEWAYS_SHOWN)].join(", ");
                 write!(f, "these gateways do not follow: {shown}")?;

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
 
 use super::Exit;
@@ -120,9 +120,10 @@ pub(super) async fn migrate(
         .application_name("tidegate/migrate");
     warn_of_url(server);
     let failed = |error: &dyn std::fmt::Display| Exit::failed(format_args!("{server}: {error}"));
+    let refused = |error: &sqlx::Error| failed(&said(error));
     let mut connection = connect(options, server.ssl_mode())
         .await
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| refused(&error))?;
     let mut schemas = command.only;
     if schemas.is_empty() {
         schemas.push(Schema::Api);
@@ -132,25 +133,64 @@ pub(super) async fn migrate(
     }
     // Another migration that is under way may take its time. The lock ends with the connection.
     let locked = connection.lock().await;
-    locked.map_err(|error| failed(&error))?;
+    locked.map_err(|error| failed(&explained(&error, None)))?;
     let limited = connection.execute(sqlx::raw_sql(LOCK_TIMEOUT)).await;
-    limited.map_err(|error| failed(&error))?;
+    limited.map_err(|error| refused(&error))?;
     for schema in schemas {
-        let run = migrator(schema).run(&mut connection).await;
-        run.map_err(|error| failed(&explained(&error)))?;
+        let migrator = migrator(schema);
+        let run = migrator.run(&mut connection).await;
+        run.map_err(|error| failed(&explained(&error, Some(&migrator))))?;
     }
     if command.demo_data {
         let all = connection.execute(sqlx::raw_sql(AssertSqlSafe(DEMO_DATA)));
-        all.await.map_err(|error| failed(&error))?;
+        all.await.map_err(|error| refused(&error))?;
     }
-    connection.close().await.map_err(|error| failed(&error))
+    let closed = connection.close().await;
+    closed.map_err(|error| refused(&error))
 }
 
-/// Says what to do where others hold a table.
-fn explained(error: &MigrateError) -> String {
-    let cause = match error {
-        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => Some(cause),
-        _ => None,
+/// An error in words. Of the server's own, its text has a line of PostgreSQL's source, which says nothing to a user.
+fn said(error: &sqlx::Error) -> String {
+    match error.as_database_error() {
+        Some(error) => error.message().to_owned(),
+        None => error.to_string(),
+    }
+}
+
+/// The line of a text at a position: PostgreSQL counts characters, from 1.
+fn line_at(text: &str, position: usize) -> usize {
+    let before = text.chars().take(position.saturating_sub(1));
+    before.filter(|it| *it == '\n').count() + 1
+}
+
+/// Where in its text a migration has failed, if the server says so.
+fn place(error: &sqlx::Error, migration: &Migration) -> Option<String> {
+    let error = error.as_database_error()?;
+    let PgErrorPosition::Original(position) =
+        error.try_downcast_ref::<PgDatabaseError>()?.position()?
+    else {
+        return None;
+    };
+    let line = line_at(migration.sql.as_str(), position);
+    Some(format!(" at line {line} of the migration"))
+}
+
+/// Says what has failed, and what to do where others hold a table.
+fn explained(error: &MigrateError, migrator: Option<&Migrator>) -> String {
+    let (cause, error) = match error {
+        MigrateError::Execute(cause) => (
+            Some(cause),
+            format!("while executing migrations: {}", said(cause)),
+        ),
+        MigrateError::ExecuteMigration(cause, version) => {
+            let mut migrations = migrator.into_iter().flat_map(Migrator::iter);
+            let failed = migrations.find(|it| it.version == *version);
+            let place = failed.and_then(|it| place(cause, it)).unwrap_or_default();
+            let said = said(cause);
+            let text = format!("while executing migration {version}: {said}{place}");
+            (Some(cause), text)
+        }
+        other => (None, other.to_string()),
     };
     let code = cause
         .and_then(sqlx::Error::as_database_error)
@@ -160,7 +200,7 @@ fn explained(error: &MigrateError) -> String {
             "{error}: a long query, a transaction or a backup uses a table, and nothing of this migration was done: \
              run it again when that has ended"
         ),
-        _ => error.to_string(),
+        _ => error,
     }
 }
 
@@ -220,4 +260,19 @@ fn migrator(schema: Schema) -> Migrator {
     // The lock is there already.
     migrator.set_locking(false);
     migrator
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_a_line_of_the_migration_and_counts_characters() {
+        let text = "-- é\ncreate table a ();\nselekt 1;\n";
+        let at = |what: &str| text[..text.find(what).unwrap()].chars().count() + 1;
+        assert_eq!(line_at(text, at("create")), 2);
+        assert_eq!(line_at(text, at("selekt")), 3);
+        assert_eq!((line_at(text, 0), line_at(text, 1)), (1, 1));
+        assert_eq!(line_at(text, usize::MAX), 4);
+    }
 }

@@ -5,7 +5,7 @@ use crate::policy_store::StoreError;
 use crate::policy_store::bodies::{Bodies, RowsOf};
 use crate::policy_store::floors::Floors;
 use crate::policy_store::nodes::StoreNode;
-use crate::policy_store::state_keeper::SavedState;
+use crate::policy_store::state_keeper::{DatabaseId, SavedState};
 use crate::policy_store::status::{show_ended, show_moved};
 use tidegate_rollout::{FinishedRollout, Observed, RolloutOutcome, StoreView};
 
@@ -41,12 +41,16 @@ impl StoreFollower {
             is_placed,
         };
         let system = node.status.position.as_ref().map(|it| it.system.0);
-        self.follow_database(system);
+        self.follow_database((system, None));
         let asked = (&*client, timeline);
         let polled = self
             .floors
             .poll(asked, &self.following, &mut self.bodies, &self.trust);
         let polled = polled.await?;
+        if self.follow_database((system, polled.database)) {
+            // What another database has said was asked about; the next poll asks anew.
+            return Ok(false);
+        }
         let shown = polled.finished.into_iter().chain(polled.above_floor);
         let shown: Vec<_> = shown.collect();
         for head in &polled.revisions {
@@ -79,19 +83,21 @@ impl StoreFollower {
         Ok(true)
     }
 
-    /// Forgets what another database has said.
-    fn follow_database(&mut self, system: Option<u64>) {
-        if let (Some(before), Some(system)) = (self.system, system)
-            && before != system
-        {
+    /// Forgets what another database has said; returns whether one has.
+    fn follow_database(&mut self, shown: DatabaseId) -> bool {
+        let is_other = is_other(self.database, shown);
+        if is_other {
             tracing::warn!("the database is another one: what was in force before does not count");
             self.state.forget();
             self.following.forget();
             self.bodies = Bodies::default();
             (self.saved, self.floors) = (None, Floors::default());
             self.is_unsaved = false;
+            self.database = (None, None);
         }
-        self.system = system.or(self.system);
+        let (system, database) = self.database;
+        self.database = (shown.0.or(system), shown.1.or(database));
+        is_other
     }
 
     /// Takes in what a node shows.
@@ -123,17 +129,46 @@ impl StoreFollower {
     fn save(&mut self, system: Option<u64>, is_moved: bool) {
         let floor = self.bodies.floor();
         self.is_unsaved |= self.floors.save(floor) || is_moved;
-        let is_due = self.is_unsaved && (system.is_some() || self.system.is_none());
+        let (known, database) = self.database;
+        let is_due = self.is_unsaved && (system.is_some() || known.is_none());
         let (Some(position), true) = (self.following.position(), is_due) else {
             return;
         };
         let revision = self.following.in_force().unwrap_or_default();
         let stored = self.bodies.stored_in_force();
         if stored.is_some() || revision == 0 {
-            let at = (system, position, self.bodies.in_force_by().started);
+            let at = (
+                (system, database),
+                position,
+                self.bodies.in_force_by().started,
+            );
             let state = SavedState::of(at, (stored, floor), &self.trust.fleet);
             self.state.save(state);
             self.is_unsaved = false;
+        }
+    }
+}
+
+/// Whether two databases are known to differ: clusters count their databases alike, so that equal OIDs say nothing.
+fn is_other(one: DatabaseId, other: DatabaseId) -> bool {
+    let systems = one.0.zip(other.0);
+    let databases = one.1.zip(other.1);
+    systems.is_some_and(|(one, other)| one != other)
+        || databases.is_some_and(|(one, other)| one != other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_database_of_the_same_cluster_is_another_one_unless_that_is_not_known() {
+        let own = (Some(7), Some(16_384));
+        for same in [own, (None, None), (Some(7), None), (None, Some(16_384))] {
+            assert!(!is_other(own, same) && !is_other(same, own), "{same:?}");
+        }
+        for other in [(Some(7), Some(5)), (None, Some(5)), (Some(8), Some(16_384))] {
+            assert!(is_other(own, other) && is_other(other, own), "{other:?}");
         }
     }
 }

@@ -354,6 +354,52 @@ fn a_region_without_a_living_gateway_is_passed_over_and_named() {
 }
 
 #[test]
+fn where_no_gateway_reports_it_is_waited_for_one_and_then_nothing_is_in_force() {
+    let nobody = || {
+        LeaderStep::Stop(StopReason::Stalled {
+            gateways: Vec::new(),
+        })
+    };
+    let mut leading = Leading::new(course(), Duration::ZERO);
+    let mut reports = followed(&leading);
+    reports[0].state = GatewayState::Pinned;
+    reports[1].age = ALIVE_NO_MORE;
+    assert_eq!(leading.step(&reports, false, 120 * S), LeaderStep::Wait);
+    assert!(!leading.is_baking());
+    assert_eq!(leading.step(&reports, false, 121 * S), nobody());
+    reports[1].age = Duration::ZERO;
+    assert_eq!(leading.step(&reports, false, 121 * S), LeaderStep::Wait);
+    assert!(leading.is_baking());
+
+    // All fall silent between shadow and the first region's stage.
+    let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+    next(&mut leading, &mut now, followed);
+    let begun = now;
+    assert_eq!(next(&mut leading, &mut now, |_| Vec::new()), nobody());
+    assert_eq!(now - begun, 121 * S);
+    let LeaderStep::Stop(reason) = nobody() else {
+        unreachable!();
+    };
+    let said = reason.to_string();
+    assert!(said.starts_with("no gateway reports: "), "{said}");
+    assert!(said.contains("on tidegate.traffic_gateway"), "{said}");
+}
+
+#[test]
+fn a_rollout_none_of_whose_regions_has_a_living_gateway_has_stalled() {
+    let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+    // It came when the regions were known already.
+    let elsewhere = |_: &Leading| vec![report("3", "c", GatewayState::Loaded, 0)];
+    for _ in 0..2 {
+        let step = next(&mut leading, &mut now, elsewhere);
+        assert!(matches!(step, LeaderStep::Enter(_)), "{step:?}");
+    }
+    assert!(!leading.is_passing_over(), "it has the next region's stage");
+    let step = next(&mut leading, &mut now, elsewhere);
+    assert_eq!(step, stalled("3 (no stage in c)"));
+}
+
+#[test]
 fn a_region_whose_gateways_have_fallen_silent_is_waited_for_and_not_passed_over() {
     let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
     next(&mut leading, &mut now, followed);
@@ -570,8 +616,9 @@ fn a_region_that_is_not_left_in_the_end_is_not_named_as_passed_over() {
     let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
     next(&mut leading, &mut now, followed);
     // The store does not take the step, twice, and then a gateway is there.
+    let only_b = followed(&leading).split_off(1);
     for _ in 0..2 {
-        let step = leading.step(&[], false, now);
+        let step = leading.step(&only_b, false, now);
         assert!(matches!(step, LeaderStep::Enter(_)), "{step:?}");
         assert_eq!(leading.passed_over().collect::<Vec<_>>(), ["a"]);
     }

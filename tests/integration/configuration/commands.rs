@@ -176,6 +176,19 @@ async fn migrate_changes_nothing_twice_and_refuses_a_schema_it_did_not_write() {
 }
 
 #[tokio::test]
+async fn migrate_names_a_missing_database_and_no_line_of_the_server_s_source() {
+    let cluster = Cluster::start(0).await.unwrap();
+    let url = cluster.primary.url();
+    let (server, _) = url.rsplit_once('/').unwrap();
+    let command = tidegate("migrate").env("DATABASE_URL", format!("{server}/nowhere"));
+    let output = command.arg("--only").arg("traffic").output().await.unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{line}");
+    let expected = "database \"nowhere\" does not exist";
+    assert_eq!(line.trim_end().rsplit_once(": ").unwrap().1, expected);
+}
+
+#[tokio::test]
 async fn token_mints_what_the_variables_ask_for() {
     let token = |secret: &str| {
         tidegate("token")

@@ -29,6 +29,20 @@ async fn an_unchanged_text_whose_row_was_changed_by_hand_is_stored_anew() {
         changed.told.contains("`tidegate policy push`"),
         "{changed:?}"
     );
+    // Whoever only looks at it is warned; an explanation would be one of what no gateway does.
+    for (arguments, code) in [
+        (&["show", "2"][..], 0),
+        (&["show", "--text", "2"], 0),
+        (&["diff", "2", "4"], 0),
+        (&["explain", "GET", "/app/x", "--revision", "2"], 2),
+    ] {
+        let ended = scene.policy(arguments).await;
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
+        let warning = "revision 2: it was changed by hand";
+        assert!(ended.told.contains(warning), "{arguments:?}: {ended:?}");
+    }
+    let whole = scene.done(&["show", "--text", "4"]).await;
+    assert_eq!(whole, LOCAL.lines().last().unwrap());
 }
 
 #[tokio::test]

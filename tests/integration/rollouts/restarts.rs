@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tidegate::testkit::{GatewayProcess, until};
 use tidegate_rollout::{SavedPolicy, StoredRevision};
@@ -101,6 +102,75 @@ async fn a_state_file_of_another_database_gives_neither_its_text_nor_its_floor_o
         .await
         .unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_state_file_of_another_database_of_the_same_cluster_does_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = format!("[fleet]\nstate_dir = \"{}\"\n", folder.path().display());
+    let mut scene = Scene::prepared(1).await;
+    scene.push(LOCAL).await;
+    scene.roll_out_by_hand("1").await;
+    scene.start_gateway(scene.command(EU, &more)).await;
+    let file = folder.path().join("traffic-policy.json");
+    let read = || -> anyhow::Result<SavedPolicy> {
+        let text = std::fs::read_to_string(&file)?;
+        Ok(SavedPolicy::read(&text, "default")?)
+    };
+    let own = until("the file is there", DEADLINE, async || Ok(read().ok()));
+    let own: SavedPolicy = own.await.unwrap();
+    assert!(own.database.is_some(), "{own:?}");
+    scene.gateways.clear();
+    let other = SavedPolicy {
+        fleet: own.fleet.clone(),
+        system: own.system,
+        database: Some(1),
+        timeline: own.timeline,
+        rollout: 50,
+        ..SavedPolicy::of(&StoredRevision::unsigned(9, TO_US))
+    };
+    std::fs::write(&file, other.write().unwrap()).unwrap();
+    scene.start_gateway(scene.command(EU, &more)).await;
+    let gateway = &scene.gateways[0];
+    scene.follows(gateway, "1", DEADLINE).await;
+    assert_eq!(text(gateway).await, LOCAL);
+    let reason = "it is of another database";
+    gateway.wait_for_log(reason).await.unwrap();
+    until("the file is of this database", DEADLINE, async || {
+        Ok((read()?.database == own.database).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_that_ends_takes_its_report_back_so_that_a_rollback_does_not_wait_for_it() {
+    let mut scene = Scene::start("").await;
+    scene.push(LOCAL).await;
+    scene.put_in_force("1").await;
+    let follows = |it: &serde_json::Value| it["state"] == "in-force" && it["revision"] == 1;
+    scene.until_reported("both report it", follows).await;
+    let mut ended = scene.gateways.remove(1);
+    ended.signal(Signal::SIGTERM);
+    assert!(ended.wait().await.unwrap().success(), "{}", ended.log());
+    let status = scene.status().await;
+    let gateways = status["gateways"].as_array().unwrap();
+    let regions: Vec<_> = gateways.iter().map(|it| &it["region"]).collect();
+    assert_eq!(regions, [EU], "{status}");
+    let back = scene.done(&["rollback"]).await;
+    assert_eq!(back, "the built-in policy is in force");
+
+    // The leader counts what it says, and does not pass over a region whose gateway is about to start anew.
+    let open = "insert into tidegate.traffic_rollout (kind, revision, base, regions, leader, by, renewed_at) \
+        values ('rollout', 1, 0, '{eu-west-1}', 'x', 'ada', now() + interval '1 min')";
+    scene.cluster.primary.execute(open).await.unwrap();
+    let loaded = |it: &serde_json::Value| it["state"] == "loaded";
+    scene.until_reported("it has loaded it", loaded).await;
+    let mut ended = scene.gateways.remove(0);
+    ended.signal(Signal::SIGTERM);
+    assert!(ended.wait().await.unwrap().success(), "{}", ended.log());
+    let status = scene.status().await;
+    assert_eq!(status["gateways"][0]["alive"], true, "{status}");
 }
 
 #[tokio::test]

@@ -100,6 +100,27 @@ async fn with_trusted_keys_only_what_they_have_signed_counts() {
 }
 
 #[tokio::test]
+async fn a_rollback_to_an_unsigned_revision_is_refused_where_gateways_take_over_only_signed_ones() {
+    let (scene, key, _) = signed().await;
+    assert_eq!(scene.push(&TO_US.replace("everything", "all")).await, "3");
+    scene.roll_out_by_hand("3").await;
+    until_refused(&scene, "unsigned", "1").await;
+    let file = scene.file("fourth.policy", &LOCAL.replace("everything", "all"));
+    let push = ["push", &file, "--sign", &key, "--fleet", "shop"];
+    assert_eq!(scene.done(&push).await, "4");
+    scene.put_in_force("4").await;
+    for arguments in [&["rollback"][..], &["rollback", "--to", "3"]] {
+        let ended = scene.policy(arguments).await;
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        let expected = "revision 3 is not signed";
+        assert!(ended.told.contains(expected), "{arguments:?}: {ended:?}");
+    }
+    scene.until_revision("4", DEADLINE).await;
+    let back = scene.done(&["rollback", "--to", "1"]).await;
+    assert_eq!(back, "revision 1 is in force");
+}
+
+#[tokio::test]
 async fn revisions_below_a_signed_floor_are_void_from_then_on() {
     let (scene, key, _) = signed().await;
     let file = scene.file("floor.policy", &TO_US.replace("everything", "all"));

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tidegate::testkit::until;
 
-use super::kit::{EU, Ended, Leader, Scene, Traffic, US, metric};
+use super::kit::{EU, Ended, LOCAL, Leader, Scene, TO_US, Traffic, US, metric};
 use crate::upstream::kit::App;
 use crate::world::DEADLINE;
 
@@ -95,7 +95,17 @@ async fn a_good_revision_passes_shadow_and_a_regions_shares_and_is_in_force() {
     let all = |share| new(share) + passed(share)["old"]["requests"].as_f64().unwrap();
     assert!(new(0.25) > 0.0 && new(0.25) < 0.6 * all(0.25), "{ended:?}");
     assert!(new(1.0) > 0.0, "{ended:?}");
-    let last = events.last().unwrap();
+    let [.., left, last] = &events[..] else {
+        panic!("{ended:?}");
+    };
+    assert_eq!(
+        (&left["state"], &left["region"], &left["reason"]),
+        (
+            &"passed-over".into(),
+            &US.into(),
+            &"no living gateway".into()
+        )
+    );
     assert_eq!(
         (&last["state"], &last["revision"]),
         (&"done".into(), &2.into())
@@ -205,14 +215,36 @@ async fn a_second_rollout_is_refused_and_the_first_can_be_paused_and_aborted() {
 }
 
 #[tokio::test]
-async fn ctrl_c_aborts_and_everything_is_as_before() {
+async fn ctrl_c_and_a_closed_terminal_abort_and_everything_is_as_before() {
     let scene = Scene::start("").await;
     scene.two_revisions().await;
-    let leader = begun(&scene, "1s");
-    until_at(&scene, EU, 500).await;
-    leader.signal(Signal::SIGINT);
-    let ended = leader.ended().await;
-    assert_eq!(ended.code, Some(5), "{ended:?}");
-    assert_eq!(scene.status().await["last"]["outcome"], "aborted");
-    scene.until_revision("1", DEADLINE).await;
+    for signal in [Signal::SIGINT, Signal::SIGHUP] {
+        let leader = begun(&scene, "1s");
+        until_at(&scene, EU, 500).await;
+        leader.signal(signal);
+        let ended = leader.ended().await;
+        assert_eq!(ended.code, Some(5), "{ended:?}");
+        assert_eq!(scene.status().await["last"]["outcome"], "aborted");
+        scene.until_revision("1", DEADLINE).await;
+    }
+}
+
+#[tokio::test]
+async fn a_rollout_on_which_no_gateway_reports_puts_nothing_in_force_and_says_what_would_be_right()
+{
+    let scene = Scene::prepared(1).await;
+    scene.push(LOCAL).await;
+    let quick = ["rollout", "1", "--bake", "1ms", "--wait", "1s"];
+    let ended = scene.policy(&quick).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.told.contains("no gateway reports: "), "{ended:?}");
+    assert!(!ended.out.contains("passed"), "{ended:?}");
+    let status = scene.status().await;
+    assert_eq!(status["in_force"]["revision"], 0, "{status}");
+    assert_eq!(status["last"]["outcome"], "stopped", "{status}");
+    // In an emergency nobody needs to be alive.
+    scene.push(TO_US).await;
+    scene.roll_out_by_hand("1").await;
+    scene.roll_out_by_hand("2").await;
+    assert_eq!(scene.done(&["rollback"]).await, "revision 1 is in force");
 }

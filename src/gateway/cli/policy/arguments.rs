@@ -199,7 +199,7 @@ pub(crate) struct RolloutCommand {
     /// What is judged: errors,latency or errors.
     #[arg(long, default_value = "errors,latency", value_parser = ["errors,latency", "errors"])]
     pub(super) judge: String,
-    /// How many requests of the new revision each stage waits for.
+    /// How many requests of the new revision each stage of a region needs; it is stopped after ten bakes without them.
     #[arg(long, default_value_t = 0)]
     pub(super) min_samples: u64,
     /// Print a line of JSON for each change.

@@ -1,10 +1,10 @@
 //! A policy file of a command: read, judged, and its errors printed.
 
 use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 
 use serde::Serialize;
-use tidegate_model::{Environment, printable};
+use tidegate_model::{Environment, open_file, printable};
 use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::{BYTES_MAX, Diagnostics, Source};
 use tidegate_traffic::{Compiled, compile};
@@ -33,9 +33,19 @@ pub(super) fn compiled(file: &str) -> Result<Plan, Exit> {
 pub(super) fn read(file: &str) -> Result<Vec<u8>, Exit> {
     let mut bytes = Vec::new();
     let limit = BYTES_MAX as u64 + 1;
-    let outcome = File::open(file).and_then(|open| open.take(limit).read_to_end(&mut bytes));
+    let outcome = open_input(file).and_then(|open| open.take(limit).read_to_end(&mut bytes));
     outcome.map_err(|error| Exit::unusable(format_args!("{file}: {error}")))?;
     Ok(bytes)
+}
+
+/// Opens a regular file, or what a shell passes: that has its writer, while a pipe with a name of its own may never have one.
+pub(super) fn open_input(file: &str) -> io::Result<File> {
+    let folders = ["/dev/fd/", "/proc/self/fd/"];
+    let is_passed = file == "/dev/stdin" || folders.iter().any(|it| file.starts_with(it));
+    match is_passed {
+        true => File::open(file),
+        false => open_file(file),
+    }
 }
 
 /// Prints what is wrong; returns a summary if that is nothing but warnings.
@@ -96,4 +106,32 @@ pub(super) fn print_as_is(text: &str) -> Result<(), Exit> {
     std::io::stdout()
         .write_all(text.as_bytes())
         .map_err(Exit::failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_on_which_nobody_writes_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("traffic.policy");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let refused = read(pipe.to_str().unwrap()).unwrap_err();
+        assert_eq!(refused.code, 2);
+        let expected = ": it is not a regular file";
+        assert!(refused.message.ends_with(expected), "{}", refused.message);
+    }
+
+    #[test]
+    fn a_pipe_that_a_shell_passes_is_read() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"region here\n").unwrap();
+        drop(writer);
+        let passed = std::os::fd::AsRawFd::as_raw_fd(&reader);
+        assert_eq!(
+            read(&format!("/dev/fd/{passed}")).unwrap(),
+            b"region here\n"
+        );
+    }
 }

@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep};
 use crate::gateway::cli::Exit;
 use crate::policy_store::{InForceRow, OpenRow, StoreSession};
 
-/// How long gateways may take to report it.
+/// How long gateways may take to report it. One that has not reported since may be gone: it is waited for until it has, or
+/// its row no longer counts as that of a living one.
 const WAIT: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -28,7 +29,7 @@ pub(super) async fn all_follow(
     store: &StoreSession,
     in_force: InForceRow,
 ) -> Result<Followed, Exit> {
-    let until = Instant::now() + WAIT;
+    let begun = Instant::now();
     loop {
         if let Some(back) = store.rolled_back_after(in_force.by.rollout).await? {
             return Ok(Followed::RolledBack(back));
@@ -40,11 +41,16 @@ pub(super) async fn all_follow(
         if behind.is_empty() {
             return Ok(Followed::All);
         }
-        if Instant::now() > until {
+        if have_reported(&behind, begun.elapsed().saturating_sub(WAIT)) {
             return Err(not_followed(&behind, in_force.by.revision));
         }
         sleep(LOOK).await;
     }
+}
+
+/// Whether all have reported in a time.
+fn have_reported(gateways: &[&GatewayReport], within: Duration) -> bool {
+    gateways.iter().all(|it| it.age < within)
 }
 
 /// Whether a gateway reports that a revision is in force there, or follows a later rollout. While its rollout is open it
@@ -121,6 +127,21 @@ mod tests {
             started,
             revision,
         }
+    }
+
+    #[test]
+    fn a_gateway_that_may_be_gone_is_not_named_as_one_that_does_not_follow() {
+        let aged = |seconds| GatewayReport {
+            age: Duration::from_secs(seconds),
+            ..report(4, 2, GatewayState::InForce, 0)
+        };
+        let (fresh, silent) = (aged(1), aged(20));
+        let reported = |seconds| have_reported(&[&fresh, &silent], Duration::from_secs(seconds));
+        assert!(!reported(0) && !reported(20));
+        assert!(have_reported(&[&fresh], Duration::from_secs(2)));
+        assert!(!have_reported(&[&aged(0)], Duration::ZERO), "in time");
+        // Later than that a silent one is not alive.
+        assert!(reported(tidegate_rollout::ALIVE.as_secs()));
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! `tidegate policy key`, and the key that `push --sign` reads.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
 use serde_json::json;
 use tidegate_rollout::SigningKey;
 
-use super::file::print_either;
+use super::file::{open_input, print_either};
 use crate::gateway::cli::Exit;
+
+/// Most that is read of a key's file: a key has less than 1 KiB.
+const KEY_BYTES_MAX: u64 = 64 << 10;
 
 /// Makes a key and prints the public one.
 pub(super) fn key(file: &str, json: bool) -> Result<(), Exit> {
@@ -29,6 +32,9 @@ pub(super) fn key(file: &str, json: bool) -> Result<(), Exit> {
 /// Reads the key that signs revisions.
 pub(super) fn signing_key(file: &str) -> Result<SigningKey, Exit> {
     let unreadable = |error| Exit::unusable(format_args!("{file}: {error}"));
-    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let opened = open_input(file).map_err(unreadable)?;
+    let mut text = String::new();
+    let read = opened.take(KEY_BYTES_MAX).read_to_string(&mut text);
+    read.map_err(unreadable)?;
     SigningKey::from_pem(&text).map_err(|error| Exit::unusable(format_args!("{file}: {error}")))
 }

@@ -6,6 +6,7 @@ mod diff;
 mod explain;
 mod file;
 mod followed;
+mod interrupts;
 mod key;
 mod operator;
 mod replay;

@@ -9,12 +9,11 @@ use tidegate_rollout::{
     ArmCounts, Course, FinishedRollout, GatewayReport, RolloutStage, StopReason, Told,
 };
 use tidegate_traffic::plan::Plan;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
 use super::arguments::RolloutCommand;
 use super::file::{print, print_either, print_json};
 use super::followed::{Followed, all_follow, in_words};
+use super::interrupts::interrupts;
 use super::operator::operator;
 use super::store::{open, usable};
 use crate::gateway::cli::Exit;
@@ -144,23 +143,6 @@ pub(super) fn taken_back(revision: u32, later: &OpenRow) -> Exit {
     )
 }
 
-/// Turns true on Ctrl-C and on SIGTERM.
-fn interrupts() -> Result<watch::Receiver<bool>, Exit> {
-    let (turn, interrupted) = watch::channel(false);
-    let mut terminate = signal(SignalKind::terminate()).map_err(Exit::failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Exit::failed)?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        turn.send_replace(true);
-        // Kept, so that a receiver sees no end.
-        turn.closed().await;
-    });
-    Ok(interrupted)
-}
-
 fn refuse_old_gateways(gateways: &[GatewayReport], language: u32) -> Result<(), Exit> {
     let old = |it: &&GatewayReport| it.follows() && it.language < language;
     match gateways.iter().find(old) {
@@ -238,12 +220,18 @@ fn text_line(event: &LeadEvent) -> String {
     if matches!(event.state, "entered" | "baking") {
         return String::new();
     }
+    let is_passed_over = event.state == "passed-over";
     let place = match &event.region {
+        Some(region) if is_passed_over => region.clone(),
         Some(region) => format!("{region} {} %", f64::from(event.share) / 100.0),
         None => "shadow".to_owned(),
     };
+    let state = match is_passed_over {
+        true => "passed over",
+        false => event.state,
+    };
     let told = &event.told;
-    let unjudged = match event.region.is_some() && told.unjudged {
+    let unjudged = match event.region.is_some() && told.unjudged && !is_passed_over {
         true => ", unjudged",
         false => "",
     };
@@ -253,8 +241,8 @@ fn text_line(event: &LeadEvent) -> String {
         .map(|it| format!(": {it}"))
         .unwrap_or_default();
     format!(
-        "{place:<24} {}{unjudged}  {} of {} decisions changed{reason}\n",
-        event.state, told.changed, told.decided
+        "{place:<24} {state}{unjudged}  {} of {} decisions changed{reason}\n",
+        told.changed, told.decided
     )
 }
 
@@ -287,4 +275,31 @@ pub(super) async fn abort(environment: &Environment, json: bool) -> Result<(), E
     print_either(json, &shown, &text)?;
     // What has followed it since is another command's.
     all_follow(&store, in_force).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_region_in_which_nothing_was_tried_does_not_say_that_it_has_passed() {
+        let event = LeadEvent {
+            stage: RolloutStage::Share,
+            region: Some("us-east-1".to_owned()),
+            share: 500,
+            state: "passed-over",
+            told: Told {
+                unjudged: true,
+                ..Told::default()
+            },
+            reason: Some("no living gateway".to_owned()),
+        };
+        let said = "passed over  0 of 0 decisions changed: no living gateway";
+        assert_eq!(text_line(&event), format!("{:<24} {said}\n", "us-east-1"));
+        let line = json_line((7, 2), &event);
+        assert_eq!(
+            (&line["state"], &line["region"]),
+            (&"passed-over".into(), &"us-east-1".into())
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! `tidegate policy push`, `list` and `show`: revisions in the policy store.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use serde_json::json;
 use tidegate_model::{Environment, printable};
@@ -50,14 +50,24 @@ pub(super) async fn usable(
     Ok((stored, plan))
 }
 
+/// Returns why a revision's text does not count, if its row was changed by hand.
+fn changed_by_hand(stored: &StoredRevision) -> Option<String> {
+    let revision = stored.revision;
+    let why = || {
+        format!(
+            "revision {revision}: it was changed by hand, and its digest is of another text: store it anew by `tidegate \
+             policy push`"
+        )
+    };
+    (!stored.is_whole()).then(why)
+}
+
 /// Returns the plan of a revision's text, if that is the one that was stored.
 pub(super) fn plan_of(stored: &StoredRevision) -> Result<Plan, Exit> {
-    let name = format!("revision {}", stored.revision);
-    if !stored.is_whole() {
-        return Err(Exit::unusable(format_args!(
-            "{name}: it was changed by hand, and its digest is of another text: store it anew by `tidegate policy push`"
-        )));
+    if let Some(why) = changed_by_hand(stored) {
+        return Err(Exit::unusable(why));
     }
+    let name = format!("revision {}", stored.revision);
     let source = Source::new(&name, stored.body.as_bytes());
     let compiled = compile(&source);
     accepted(&compiled, &source)?;
@@ -184,7 +194,10 @@ pub(super) async fn show(
 
 /// Returns the plan of a revision.
 pub(super) async fn plan(environment: &Environment, revision: &str) -> Result<Plan, Exit> {
-    let (name, bytes) = content(environment, revision).await?;
+    let Content { name, bytes, doubt } = found(environment, revision).await?;
+    if let Some(why) = doubt {
+        return Err(Exit::unusable(why));
+    }
     let source = Source::new(&name, &bytes);
     let compiled = compile(&source);
     refuse(&compiled.diagnostics, &source)?;
@@ -208,19 +221,40 @@ fn built_in(environment: &Environment) -> Result<String, Exit> {
     Ok(policy.map_or_else(here, |it| it.text))
 }
 
-/// The name and the text of a file, a revision, or what is in force.
+/// The name and the text of a file, a revision, or what is in force; warns of one that does not count.
 pub(super) async fn content(
     environment: &Environment,
     policy: &str,
 ) -> Result<(String, Vec<u8>), Exit> {
+    let Content { name, bytes, doubt } = found(environment, policy).await?;
+    if let Some(why) = doubt {
+        let _unwritable = writeln!(std::io::stderr(), "tidegate: warning: {why}");
+    }
+    Ok((name, bytes))
+}
+
+/// What a policy's name leads to.
+struct Content {
+    name: String,
+    bytes: Vec<u8>,
+    /// Why gateways would not take it over.
+    doubt: Option<String>,
+}
+
+async fn found(environment: &Environment, policy: &str) -> Result<Content, Exit> {
+    let own = |name: &str, bytes| Content {
+        name: name.to_owned(),
+        bytes,
+        doubt: None,
+    };
     let is_number = policy.bytes().all(|byte| byte.is_ascii_digit());
     if !is_number && !["active", "candidate"].contains(&policy) {
-        return Ok((policy.to_owned(), read(policy)?));
+        return Ok(own(policy, read(policy)?));
     }
     let store = open(environment).await?;
     let revision = match policy {
         "active" => match store.in_force().await?.by.revision {
-            0 => return Ok((BUILT_IN.to_owned(), built_in(environment)?.into_bytes())),
+            0 => return Ok(own(BUILT_IN, built_in(environment)?.into_bytes())),
             revision => revision,
         },
         "candidate" => match store.newest(true).await? {
@@ -235,7 +269,11 @@ pub(super) async fn content(
             .map_err(|expected| Exit::unusable(format_args!("\"{number}\": {expected}")))?,
     };
     let stored = store.revision(revision).await?;
-    Ok((format!("revision {revision}"), stored.body.into_bytes()))
+    Ok(Content {
+        name: format!("revision {revision}"),
+        doubt: changed_by_hand(&stored),
+        bytes: stored.body.into_bytes(),
+    })
 }
 
 #[cfg(test)]
