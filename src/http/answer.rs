@@ -264,5 +264,6 @@ fn saturated(number: u128) -> u64 {
 /// Returns the value of `Age`: whole seconds, rounded up because a bound must not be understated.
 #[must_use]
 pub fn age_in_header(age: Duration) -> u64 {
-    age.as_secs() + u64::from(age.subsec_nanos() > 0)
+    let begun = u64::from(age.subsec_nanos() > 0);
+    age.as_secs().saturating_add(begun)
 }
