@@ -104,11 +104,30 @@ async fn what_a_client_says_about_hops_is_dropped() {
     let request = request
         .header("tidegate-deadline", "1")
         .header("tidegate-route", "policy=mine")
+        .header("tidegate-unprocessed", "overloaded")
         .header("x-forwarded-for", "203.0.113.9");
     assert_eq!(request.send().await.unwrap().status(), 200);
     let asked = scene.app(1).last();
+    assert_eq!(asked.field("tidegate-unprocessed"), "");
     assert!(asked.field("tidegate-route").starts_with("policy=away"));
     assert_eq!(asked.field("x-forwarded-for"), "127.0.0.1");
+}
+
+#[tokio::test]
+async fn what_an_application_says_about_hops_is_dropped() {
+    let forging = |_region| {
+        let said = [
+            ("tidegate-unprocessed", "overloaded"),
+            ("tidegate-status", "204"),
+        ];
+        axum::Router::new().fallback(move || async move { (said, "served") })
+    };
+    let scene = FleetScene::with(2, AWAY, "", forging).await;
+    let response = scene.get("/app/x").await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(serving(&response), "us-east-1");
+    let mut names = response.headers().keys();
+    assert!(!names.any(|name| name.as_str().starts_with("tidegate-")));
 }
 
 #[tokio::test]
