@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::Value;
 use tidegate::testkit::until;
 use tokio::net::TcpStream;
@@ -211,6 +211,33 @@ async fn an_answer_for_all_clients_is_kept_where_requests_enter() {
     }
     assert_eq!(scene.app(1).asked().len(), 1);
     assert!(scene.app(0).asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_kept_answer_that_another_region_confirms_is_described_by_it() {
+    let own_rules = "[[policy]]\npath = \"/own/*\"\nconsistency = \"eventual\"\n\
+                     cache_control = \"application\"\n\
+                     [[endpoint]]\nmethod = \"GET\"\npath = \"/own/{*rest}\"\nupstream = \"${APP}\"\n\
+                     cache = true\n";
+    let tagged = |_region| {
+        let answer = |request: axum::extract::Request| async move {
+            let fields = [("cache-control", "no-cache"), ("etag", "\"t\"")];
+            match request.headers().contains_key("if-none-match") {
+                true => (StatusCode::NOT_MODIFIED, fields, ""),
+                false => (StatusCode::OK, fields, "served"),
+            }
+        };
+        axum::Router::new().fallback(answer)
+    };
+    let scene = FleetScene::with(2, AWAY, own_rules, tagged).await;
+    for _ in 0..2 {
+        let response = scene.get("/own/x").await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(header(&response, "consistency-status"), DESCRIBED_THERE);
+        assert_eq!(response.text().await.unwrap(), "served");
+    }
+    assert_eq!(scene.app(1).asked().len(), 2);
+    assert_eq!(scene.app(1).last().field("if-none-match"), "\"t\"");
 }
 
 #[tokio::test]
