@@ -171,8 +171,11 @@ impl<F: Fetch> CachedRequest<'_, F> {
                 note_routed(account, outcome.routed);
             } else {
                 account.timing.wait += waiting.elapsed();
-                // The answer is of another client's request.
-                account.routed = before;
+                // The answer is of another client's request. Which region has served it is said of both.
+                account.routed = match outcome.is_from_elsewhere() {
+                    true => outcome.routed.clone(),
+                    false => before,
+                };
             }
             match outcome.entry {
                 Ok(entry) => {
@@ -213,6 +216,12 @@ impl Found {
 }
 
 impl FetchOutcome {
+    /// Whether another region's gateway has answered.
+    fn is_from_elsewhere(&self) -> bool {
+        let entry = self.entry.as_ref();
+        entry.is_ok_and(|entry| entry.origin.served.gateway.is_some())
+    }
+
     /// The result for followers of a leader that ended without one.
     fn missing() -> Self {
         Self {

@@ -60,7 +60,8 @@ impl<O> Entry<O> {
 
     /// Returns the greatest possible age of the data; `None` if nothing is proven.
     pub fn age(&self, now: Instant) -> Option<Duration> {
-        Some(self.staleness? + now.saturating_duration_since(self.asked_at))
+        let kept = now.saturating_duration_since(self.asked_at);
+        Some(self.staleness?.saturating_add(kept))
     }
 
     /// Returns how the answer may be used. One of unknown age cannot be used.

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{AGE, RETRY_AFTER, VARY};
+use http::header::{RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderValue, Request};
 use tokio::time::{Duration, Instant};
 
 use super::Call;
 use super::hand_on::Journey;
 use crate::cache::{Fetched, Missed, SharedRequest};
-use crate::http::{NodeRole, Problem, Routed, Timing, Unprocessed, served_there};
+use crate::http::{NodeRole, Problem, Routed, Timing, Unprocessed, age_in_header, served_there};
 use crate::tunnels::{End, HandOnError, Sent, TunnelFailure};
-use crate::upstream::{KeptAnswer, keep, shared_gateway_fields};
+use crate::upstream::{KeptAnswer, keep, shared_gateway_fields, stated_age};
 use tidegate_model::{RegionId, normalise};
 
 impl Journey<'_> {
@@ -123,18 +123,17 @@ fn said_there(answer: &Response) -> Option<Missed> {
 fn kept(mut answer: Response, region: &RegionId) -> KeptAnswer {
     let served = served_there(answer.headers(), region);
     let headers = answer.headers_mut();
-    let age = headers
-        .get(AGE)
-        .and_then(|age| age.to_str().ok()?.parse().ok());
-    let age = Duration::from_secs(age.unwrap_or_default());
+    let age = stated_age(headers);
     let staleness = match served.role {
         NodeRole::Upstream => Some(served.staleness.unwrap_or_default()),
         // Unknown stays unknown.
         NodeRole::Primary | NodeRole::Replica => served.staleness,
     };
+    // `Age` is the same in whole seconds, rounded up, unless it says more.
+    let says_more = |staleness| age > Duration::from_secs(age_in_header(staleness));
     without_own_vary(headers);
     KeptAnswer {
-        staleness: staleness.map(|it| it.max(age)),
+        staleness: staleness.map(|it| if says_more(it) { age } else { it }),
         response: answer,
         served,
     }
@@ -174,12 +173,15 @@ mod tests {
     }
 
     #[test]
-    fn a_staleness_that_is_not_known_there_is_not_known_here() {
+    fn a_staleness_is_what_is_said_there_and_not_known_if_it_is_not_known_there() {
         let region = "us-east-1".parse().unwrap();
         for (status, age, expected) in [
             ("us-east-1; node=replica", "7", None),
             ("us-east-1; node=replica; staleness=9.5", "7", Some(9_500)),
             ("us-east-1; node=primary; staleness=0", "7", Some(7_000)),
+            ("us-east-1; node=primary; staleness=0.094", "1", Some(94)),
+            ("us-east-1; node=primary; staleness=0.094", "2", Some(2_000)),
+            ("us-east-1; node=replica; staleness=6.001", "7", Some(6_001)),
             ("us-east-1; node=upstream", "7", Some(7_000)),
         ] {
             let kept = kept(

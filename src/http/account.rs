@@ -119,6 +119,14 @@ impl AccountView<'_> {
         )
     }
 
+    /// Returns the region whose gateway has answered this request, or the one it has waited for, if that is
+    /// another one and what it has answered is described here. What was stored earlier is this region's own.
+    #[must_use]
+    pub fn fetched_from(&self) -> Option<&RegionId> {
+        let is_new = matches!(self.cache, Some(CacheStatus::Forwarded { .. }));
+        self.served?.gateway.as_ref().filter(|_| is_new)
+    }
+
     /// Returns the effective level.
     #[must_use]
     pub fn level(&self) -> Option<Level> {
@@ -133,6 +141,8 @@ pub struct Served {
     pub node: Arc<str>,
     /// Its region, if configured.
     pub region: Option<RegionId>,
+    /// The region whose gateway has asked it, if that is another one.
+    pub gateway: Option<RegionId>,
     /// Its role.
     pub role: NodeRole,
     /// The upstream that it belongs to, if any.

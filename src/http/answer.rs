@@ -145,9 +145,9 @@ fn age(decision: &Decision, account: &AccountView<'_>) -> Option<u64> {
     (!age.is_zero()).then(|| age_in_header(age))
 }
 
-/// An RFC 9651 list item in the style of RFC 9211: the region, then the known parameters.
+/// An RFC 9651 list item in the style of RFC 9211: the region that has answered, then the known parameters.
 fn write_consistency_status(text: &mut HeaderText, region: &RegionId, account: &AccountView<'_>) {
-    text.text(region.as_str());
+    text.text(account.fetched_from().unwrap_or(region).as_str());
     if let Some(level) = account.level() {
         text.text("; level=").text(level.as_str());
     }
@@ -181,6 +181,7 @@ pub fn served_there(headers: &HeaderMap, region: &RegionId) -> Served {
     Served {
         node: region.as_str().into(),
         region: parameter("node-region").and_then(|it| it.parse().ok()),
+        gateway: Some(region.clone()),
         role,
         upstream: None,
         reason: None,
@@ -263,5 +264,6 @@ fn saturated(number: u128) -> u64 {
 /// Returns the value of `Age`: whole seconds, rounded up because a bound must not be understated.
 #[must_use]
 pub fn age_in_header(age: Duration) -> u64 {
-    age.as_secs() + u64::from(age.subsec_nanos() > 0)
+    let begun = u64::from(age.subsec_nanos() > 0);
+    age.as_secs().saturating_add(begun)
 }

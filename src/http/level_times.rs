@@ -47,7 +47,7 @@ fn served_from(own: &RegionId, account: &AccountView<'_>) -> Option<(usize, &'st
         )
         | None => {}
     }
-    if account.handed_on {
+    if account.handed_on || account.fetched_from().is_some() {
         return Some(ELSEWHERE);
     }
     let served = account.served?;
@@ -71,6 +71,7 @@ mod tests {
             let served = Served {
                 node: "node".into(),
                 region: region.map(|it| it.parse().unwrap()),
+                gateway: None,
                 role,
                 upstream: None,
                 reason: None,
@@ -92,5 +93,38 @@ mod tests {
         assert_eq!(place(Some("us-east-1"), primary, false), Some("elsewhere"));
         assert_eq!(place(Some("eu-west-1"), upstream, true), Some("elsewhere"));
         assert_eq!(served_from(&own, &AccountView::default()), None);
+    }
+
+    #[test]
+    fn what_was_fetched_from_another_gateway_is_elsewhere_until_it_comes_from_memory() {
+        let own: RegionId = "eu-west-1".parse().unwrap();
+        let served = Served {
+            node: "us-east-1".into(),
+            region: None,
+            gateway: Some("us-east-1".parse().unwrap()),
+            role: NodeRole::Upstream,
+            upstream: None,
+            reason: None,
+            staleness: None,
+        };
+        let place = |cache| {
+            let account = AccountView {
+                served: Some(&served),
+                cache: Some(cache),
+                ..AccountView::default()
+            };
+            served_from(&own, &account).map(|(_, place)| place)
+        };
+        for result in [CacheResult::Miss, CacheResult::Collapsed] {
+            let fetched = CacheStatus::Forwarded {
+                result,
+                had_stale: false,
+                stored: true,
+            };
+            assert_eq!(place(fetched), Some("elsewhere"));
+        }
+        let result = CacheResult::Hit;
+        let hit = CacheStatus::Stored { result, ttl: 1 };
+        assert_eq!(place(hit), Some("memory"));
     }
 }

@@ -12,7 +12,7 @@ pub const FLEET_LISTEN: Setting = Setting {
     key: "fleet.listen",
     variable: Some("FLEET_ADDR"),
     default: || "off".to_owned(),
-    range: || "an IP address and a port".to_owned(),
+    range: || "an IP address and a port, or `off`".to_owned(),
     meaning: "The listener for gateways of other regions; see [the fleet](fleet.md).",
     ..Setting::UNNAMED
 };

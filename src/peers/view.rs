@@ -57,6 +57,11 @@ pub struct FleetRegionView {
     /// How far its replica is behind; null while unknown, and without a node of the database.
     #[serde(default)]
     pub lag_ms: Option<f64>,
+    /// Whether that is `known`, `unknown`, which is more than any bound, or `none`: there is nothing that could be
+    /// behind, which counts as 0.
+    #[serde(default)]
+    #[schemars(extend("enum" = LAGS))]
+    pub lag: String,
     /// For how long its drain lasts; begun seconds count. Of another region, which tells whole seconds, it may be
     /// one less.
     pub drained_for_s: u64,
@@ -91,12 +96,13 @@ impl FleetView {
             // What policies judge by is 0 where there is nothing that could be behind. Gateways of earlier versions
             // do not say whether there is.
             let has_lag = lag > 0 || fleet.has_database(region.id());
-            let lag = Some(lag).filter(|lag| has_lag && *lag != Quantities::LAG_UNKNOWN);
+            let (lag_ms, lag) = shown_lag(lag, has_lag);
             FleetRegionView {
                 errors: errors.map(millionths),
                 p99_ms: p99.map(|it| it as f64 / 1e3),
                 saturation: saturation.map(millionths),
-                lag_ms: lag.map(|it| it as f64 / 1e3),
+                lag_ms,
+                lag: lag.to_owned(),
                 region: region.id().to_string(),
                 state: state.to_owned(),
                 gateways: region.staying(),
@@ -114,6 +120,20 @@ impl FleetView {
             regions: regions.map(region).collect(),
             ..Self::default()
         }
+    }
+}
+
+/// What is known of a region's lag.
+pub const LAGS: [&str; 3] = ["known", "unknown", "none"];
+
+/// A region's lag in milliseconds, and what is known of it.
+#[must_use]
+pub fn shown_lag(micros: u64, has_lag: bool) -> (Option<f64>, &'static str) {
+    let [known, unknown, none] = LAGS;
+    match micros {
+        _ if !has_lag => (None, none),
+        Quantities::LAG_UNKNOWN => (None, unknown),
+        micros => (Some(micros as f64 / 1e3), known),
     }
 }
 

@@ -31,4 +31,5 @@ pub use lead::{LeadEvent, Leadership, lead};
 pub use rows::{InForceRow, ListedRevision, NewRevision, NewRollout, OpenRow, PolicyRollback};
 pub use session::StoreSession;
 pub use settings::{FLEET_NAME, FLEET_STORE, STATE_DIR, StoreSettings};
+pub use state_dir::state_dir_fault;
 pub use status::{StoreShown, StoreStatus};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::unistd::{AccessFlags, access};
 use tidegate_rollout::{SavedPolicy, SavedPolicyError};
 
 const NAME: &str = "traffic-policy.json";
@@ -142,6 +143,19 @@ impl StateDir {
     }
 }
 
+/// Why a directory cannot have the state file, as far as that can be known without writing.
+#[must_use]
+pub fn state_dir_fault(directory: &Path) -> Option<io::Error> {
+    match std::fs::metadata(directory).map(|it| it.is_dir()) {
+        Err(error) => Some(error),
+        Ok(false) => Some(io::ErrorKind::NotADirectory.into()),
+        Ok(true) => {
+            let writable = access(directory, AccessFlags::W_OK | AccessFlags::X_OK);
+            writable.err().map(io::Error::from)
+        }
+    }
+}
+
 /// Creates a file; a link or a pipe of its name is not written to.
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
@@ -173,6 +187,22 @@ mod tests {
         state.remove().await.unwrap();
         assert!(state.read("").await.unwrap().is_none());
         state.remove().await.unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_cannot_have_the_file_is_known_without_writing_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        assert!(state_dir_fault(folder.path()).is_none());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        std::fs::write(&file, "").unwrap();
+        for (path, kind) in [
+            (folder.path().join("missing"), io::ErrorKind::NotFound),
+            (file, io::ErrorKind::NotADirectory),
+        ] {
+            let fault = state_dir_fault(&path).unwrap();
+            assert_eq!(fault.kind(), kind, "{fault}");
+        }
     }
 
     #[tokio::test]

@@ -280,6 +280,7 @@ impl Attempt<'_> {
         let served = Served {
             node: Arc::clone(&member.name),
             region: member.node.region.clone(),
+            gateway: None,
             role,
             upstream: None,
             reason: Some(self.tried.reason),

@@ -17,7 +17,7 @@ use super::endpoint::Reach;
 pub const STORAGE_LISTEN: Setting = Setting {
     variable: Some("STORAGE_ADDR"),
     default: || "off".to_owned(),
-    range: || "an IP address and a port".to_owned(),
+    range: || "an IP address and a port, or `off`".to_owned(),
     meaning: "The listener for S3 clients; see [object storage](storage.md).",
     ..Setting::UNNAMED
 };
@@ -26,7 +26,7 @@ pub const STORAGE_LISTEN: Setting = Setting {
 pub const STORAGE_API_LISTEN: Setting = Setting {
     variable: Some("STORAGE_API_ADDR"),
     default: || "off".to_owned(),
-    range: || "an IP address and a port".to_owned(),
+    range: || "an IP address and a port, or `off`".to_owned(),
     meaning: "The listener for [management and statistics](storage.md#the-json-api) of object storage, with \
               bearer tokens of the scope `storage:read` or `storage:admin`.",
     ..Setting::UNNAMED

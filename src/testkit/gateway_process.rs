@@ -239,7 +239,12 @@ impl GatewayProcess {
     ///
     /// Fails if the system does not report it.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        Ok(self.child.try_wait()?)
+        let status = self.child.try_wait()?;
+        if status.is_some() {
+            // Its number may become that of another process.
+            self._registration = None;
+        }
+        Ok(status)
     }
 
     /// Waits until it has ended.

@@ -1,8 +1,10 @@
 //! The display of the demo: the map, lines to paste, and a live line for each region.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 use reqwest::Client;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -88,7 +90,8 @@ Ctrl-C ends it all.
     ))
 }
 
-/// Shows lag and traffic until a gateway ends.
+/// Shows lag and traffic until a gateway fails. One that its user has killed or ended is shown as such: the others
+/// serve in its place.
 pub(super) async fn watch(mut world: World, screen: &mut Screen) -> Result<()> {
     let client = http_client::client()?;
     let mut ticks = interval(if screen.is_live() {
@@ -103,6 +106,10 @@ pub(super) async fn watch(mut world: World, screen: &mut Screen) -> Result<()> {
         let mut lines = Vec::new();
         for (region, meter) in world.regions.iter_mut().zip(&mut meters) {
             if let Some(status) = region.gateway.ended()? {
+                if status.success() || status.signal() == Some(Signal::SIGKILL as i32) {
+                    lines.push(format!("  {:<14}  has ended: {status}", region.name));
+                    continue;
+                }
                 bail!(
                     "the gateway of {} ended: {status}\n{}",
                     region.name,

@@ -31,6 +31,9 @@ use tidegate_policy::{Decision, Reuse, is_no_transform};
 /// Most bytes of the stored fields, which take room in addition to the body.
 const HEADER_BYTES_MAX: usize = 4 << 10;
 
+/// With this age no answer is fresh (RFC 9111 section 1.2.2).
+const AGE_MAX: u64 = 1 << 32;
+
 /// Fields that are set again on every answer, or that applied to a single transfer only.
 static NOT_KEPT: [HeaderName; 10] = [
     ACCEPT_RANGES,
@@ -71,7 +74,7 @@ impl Proxy {
         timing.upstream = asked_at.elapsed();
         let answered = answered.map_err(Problem::from)?;
         let said = answered.response.headers();
-        let staleness = Some(age(said));
+        let staleness = Some(stated_age(said));
         let served = served(upstream, &answered);
         let location = response_fields::location(answered.node(), said);
         let answer = KeptAnswer {
@@ -170,11 +173,12 @@ fn is_for_all(headers: &HeaderMap) -> bool {
 }
 
 /// How long caches behind the gateway have kept the answer (RFC 9111 section 5.1).
-fn age(headers: &HeaderMap) -> Duration {
-    let seconds = headers
-        .get(AGE)
-        .and_then(|age| age.to_str().ok()?.parse().ok());
-    Duration::from_secs(seconds.unwrap_or_default())
+pub fn stated_age(headers: &HeaderMap) -> Duration {
+    let said = headers.get(AGE).and_then(|age| age.to_str().ok());
+    let plain = said.filter(|it| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit()));
+    // A number that is too long is too great.
+    let seconds = plain.map_or(0, |it| it.parse().unwrap_or(AGE_MAX));
+    Duration::from_secs(seconds.min(AGE_MAX))
 }
 
 fn bytes_of(headers: &HeaderMap) -> usize {
@@ -196,6 +200,29 @@ async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Missed> {
         Err(error) => {
             tracing::debug!(%error, "an answer to keep broke off");
             Err(Problem::from(UpstreamError::Unreachable(None)).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn an_age_that_is_too_great_to_be_counted_is_not_taken_for_none() {
+        for (said, expected) in [
+            ("7", 7),
+            ("4294967296", AGE_MAX),
+            ("18446744073709551615", AGE_MAX),
+            ("18446744073709551616", AGE_MAX),
+            ("-1", 0),
+            ("", 0),
+        ] {
+            let value = HeaderValue::from_static(said);
+            let age = stated_age(&HeaderMap::from_iter([(AGE, value)]));
+            assert_eq!(age, Duration::from_secs(expected), "{said}");
         }
     }
 }

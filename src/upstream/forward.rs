@@ -193,6 +193,7 @@ pub(super) fn served(upstream: &Upstream, answered: &Answered) -> Served {
     Served {
         node: answered.node().shared_name(),
         region: answered.node().region.clone(),
+        gateway: None,
         role: NodeRole::Upstream,
         upstream: Some(upstream.shared_name()),
         reason: match answered.turn {

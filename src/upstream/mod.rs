@@ -46,7 +46,7 @@ pub use client::ClientError;
 pub use download::{AnswerSource, Download, DownloadError};
 pub use error::{AttemptError, UpstreamError, UpstreamSetupError};
 pub use exchange::Answered;
-pub use fetch::{KeptAnswer, keep};
+pub use fetch::{KeptAnswer, keep, stated_age};
 pub use forward::{ProxiedRequest, wants_websocket, with_websocket};
 pub use forwarded::{origin_seen, requested_host};
 pub use hop_by_hop::{names_upgrade, strip_hop_by_hop, withholds_fields};

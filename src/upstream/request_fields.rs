@@ -20,7 +20,7 @@ static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What only the gateway says to an application, in lower case: a client's word for it is dropped,
 /// also when written with underscores, which many applications cannot tell from dashes.
-const OURS: [&str; 30] = [
+const OURS: [&str; 32] = [
     "x-request-id",
     "x-consistency",
     "x-consistency-token",
@@ -29,6 +29,8 @@ const OURS: [&str; 30] = [
     "consistency-status",
     "tidegate-route",
     "tidegate-deadline",
+    "tidegate-unprocessed",
+    "tidegate-status",
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-host",
@@ -245,6 +247,23 @@ fn cookies(headers: &mut HeaderMap, decision: &Decision) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_gateways_say_to_each_other_is_dropped_of_a_client() {
+        for name in [
+            "Tidegate-Route",
+            "Tidegate-Deadline",
+            "Tidegate-Unprocessed",
+            "Tidegate-Status",
+            "tidegate_unprocessed",
+        ] {
+            let name: HeaderName = name.parse().unwrap();
+            assert!(is_ours(&name), "{name}");
+            let received = HeaderMap::from_iter([(name, HeaderValue::from_static("overloaded"))]);
+            let headers = of_client(&received, true);
+            assert!(headers.is_empty(), "{headers:?}");
+        }
+    }
 
     #[test]
     fn fields_that_rewrite_urls_are_dropped_however_they_are_spelled() {

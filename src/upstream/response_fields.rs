@@ -10,9 +10,10 @@ use crate::http::may_be_kept;
 use tidegate_policy::{Decision, is_targeted};
 
 /// Fields that only the gateway sets for a client, or that are meant for it.
-static ALWAYS_OURS: [HeaderName; 7] = [
+static ALWAYS_OURS: [HeaderName; 8] = [
     HeaderName::from_static("consistency-status"),
     HeaderName::from_static("tidegate-unprocessed"),
+    HeaderName::from_static("tidegate-status"),
     HeaderName::from_static("x-consistency"),
     HeaderName::from_static("x-consistency-token"),
     HeaderName::from_static("x-database-position"),

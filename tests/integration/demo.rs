@@ -10,6 +10,7 @@ use tidegate::testkit::{GatewayCommand, until};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
 use crate::world::{client, problem};
@@ -23,6 +24,8 @@ struct Demo {
     gateways: Vec<SocketAddr>,
     /// The lines to paste.
     invitation: Vec<String>,
+    /// What it prints after them.
+    lines: UnboundedReceiver<String>,
 }
 
 impl Demo {
@@ -52,11 +55,17 @@ impl Demo {
             gateways.extend(url.and_then(|address| address.parse::<SocketAddr>().ok()));
             if line.starts_with("Ctrl-C") {
                 // Its later lines must have somewhere to go.
-                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                let (sender, later) = unbounded_channel();
+                tokio::spawn(async move {
+                    while let Ok(Some(line)) = lines.next_line().await {
+                        let _unread = sender.send(line);
+                    }
+                });
                 return Self {
                     process,
                     gateways,
                     invitation,
+                    lines: later,
                 };
             }
             invitation.push(line.trim().to_owned());
@@ -73,6 +82,21 @@ impl Demo {
     fn signal(&self, signal: Signal) {
         let pid = self.process.id().unwrap().try_into().unwrap();
         kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// The gateways' process ids.
+    fn pids(&self) -> Vec<u32> {
+        let demo = self.process.id().unwrap().to_string();
+        let read = |pid: u32, file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+        let is_gateway = |pid: &u32| {
+            let stat = read(*pid, "stat").unwrap_or_default();
+            let parent = stat.rsplit(')').next().unwrap_or_default();
+            let serves = read(*pid, "cmdline").is_ok_and(|it| it.contains("\0serve\0"));
+            serves && parent.split_whitespace().nth(1) == Some(&*demo)
+        };
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let all = all.filter_map(|it| it.file_name().to_str()?.parse().ok());
+        all.filter(is_gateway).collect()
     }
 
     async fn is_gone_without_a_trace(&self, pid: u32) {
@@ -138,6 +162,32 @@ async fn the_demos_gateways_send_traces_where_its_environment_says() {
         .unwrap()
         .unwrap();
     assert_eq!(line, *b"POST /v1/traces");
+}
+
+#[tokio::test]
+async fn the_demo_goes_on_without_a_gateway_that_was_killed() {
+    let mut demo = Demo::start().await;
+    let pids = demo.pids();
+    assert_eq!(pids.len(), 3);
+    let killed = Pid::from_raw(pids[0].try_into().unwrap());
+    kill(killed, Signal::SIGKILL).unwrap();
+    loop {
+        let line = timeout(DEADLINE, demo.lines.recv()).await.unwrap();
+        if line.unwrap().contains("has ended: signal: 9") {
+            break;
+        }
+    }
+    let mut answering = 0;
+    for gateway in &demo.gateways {
+        let url = format!("http://{gateway}/health/live");
+        answering += usize::from(client().get(url).send().await.is_ok());
+    }
+    assert_eq!(answering, 2);
+    let pid = demo.process.id().unwrap();
+    demo.signal(Signal::SIGINT);
+    let ended = timeout(DEADLINE, demo.process.wait()).await.unwrap();
+    assert!(ended.unwrap().success());
+    demo.is_gone_without_a_trace(pid).await;
 }
 
 #[tokio::test]

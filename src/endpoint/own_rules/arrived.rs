@@ -15,6 +15,8 @@ use crate::cache::{Recorded, Recording, Replaced, StoredAnswer, Storing};
 use crate::http::{Account, CacheResult, CacheStatus};
 use crate::upstream::is_ours;
 
+const CONSISTENCY_STATUS: &str = "consistency-status";
+
 /// An answer of the application to a request that may be stored.
 pub(super) struct Arrived {
     /// It.
@@ -29,6 +31,9 @@ impl Arrived {
     /// Renews a stored answer that the application has confirmed, and answers with it.
     pub(super) fn validated(self, stored: &Arc<StoredAnswer>, account: &mut Account) -> Response {
         let said = self.response.headers();
+        // Of another region's gateway, whose answer this is then.
+        let described = said.get(CONSISTENCY_STATUS).filter(|_| account.handed_on);
+        let described = described.cloned();
         let headers = update(&stored.headers, said);
         let mut with_age = headers;
         for age in said.get_all(AGE) {
@@ -63,11 +68,15 @@ impl Arrived {
             },
         });
         let asked = (&Method::GET, &self.request);
-        match renewed {
+        let mut answer = match renewed {
             Some(renewed) => renewed.respond(asked, Instant::now()),
             // It is for this client alone.
             None => stored.with_headers(with_age).respond(asked, Instant::now()),
+        };
+        if let Some(described) = described {
+            answer.headers_mut().insert(CONSISTENCY_STATUS, described);
         }
+        answer
     }
 
     /// Passes an answer on, and stores it on its way if it may be.

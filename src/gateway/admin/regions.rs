@@ -12,10 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::AdminState;
-use super::closed_sets::region_states;
+use super::closed_sets::{region_states, words};
 use super::described::described;
 use crate::endpoint::RouteError;
-use crate::peers::FleetView;
+use crate::peers::{FleetView, LAGS, shown_lag};
 use crate::regions::RegionSummary;
 use tidegate_rollout::{RolloutStage, sha256_hex};
 use tidegate_traffic::health::Quantities;
@@ -45,6 +45,11 @@ pub struct RegionEntry {
     /// How far its replica is behind; null while unknown, and without a node of the database. With a fleet it is
     /// what the region's gateways say.
     pub lag_ms: Option<f64>,
+    /// Whether that is `known`, `unknown`, which policies take for more than any bound, or `none`: there is nothing
+    /// that could be behind, which they take for 0.
+    #[serde(default)]
+    #[schemars(extend("enum" = words(LAGS)))]
+    pub lag: String,
     /// What the policy says it can serve, in requests per second.
     pub capacity_rps: Option<u32>,
     /// How busy the busiest of its pools and limits is, 0 to 1; null without a fleet.
@@ -71,7 +76,7 @@ impl From<RegionSummary> for RegionEntry {
             errors, p99, lag, ..
         } = region.quantities;
         // What policies judge by is 0 where there is nothing that could be behind.
-        let known = region.has_database && lag != Quantities::LAG_UNKNOWN;
+        let (lag_ms, lag) = shown_lag(lag, region.has_database);
         Self {
             region: region.region.to_string(),
             state: region.state.to_owned(),
@@ -81,7 +86,8 @@ impl From<RegionSummary> for RegionEntry {
             rps: region.rps,
             errors: errors.map(|it| it as f64 / 1_000_000.0),
             p99_ms: p99.map(|it| it as f64 / 1_000.0),
-            lag_ms: known.then_some(lag as f64 / 1_000.0),
+            lag_ms,
+            lag: lag.to_owned(),
             capacity_rps: region.capacity_rps,
             saturation: None,
             gateways: None,
@@ -107,6 +113,7 @@ impl RegionEntry {
             errors: said.errors,
             p99_ms: said.p99_ms.filter(|it| has_answered || *it > 0.0),
             lag_ms: said.lag_ms,
+            lag: said.lag.clone(),
             saturation: said.saturation,
             gateways: Some(said.gateways),
             tunnels: Some(said.tunnels),
@@ -143,6 +150,9 @@ pub(super) struct HealthRecord {
     capacity_pct: Option<f64>,
     /// How far its replica is behind, as `lag_ms` in `/admin/topology`.
     lag_secs: Option<f64>,
+    /// What is known of that, as `lag` there.
+    #[schemars(extend("enum" = words(LAGS)))]
+    lag: String,
     /// When this was said.
     timestamp: String,
     /// Its state: the worst over all policies.
@@ -162,6 +172,7 @@ pub(super) async fn regions(State(state): State<Arc<AdminState>>) -> Response {
             .capacity_rps
             .map(|it| entry.rps * 100.0 / f64::from(it)),
         lag_secs: entry.lag_ms.map(|it| it / 1_000.0),
+        lag: entry.lag,
         timestamp: timestamp.clone(),
         state: entry.state,
         region: entry.region,
@@ -257,10 +268,26 @@ mod tests {
     }
 
     #[test]
-    fn without_a_node_of_the_database_a_lag_is_not_zero_but_unknown() {
-        assert_eq!(entry(true, 0).lag_ms, Some(0.0));
-        assert_eq!(entry(true, Quantities::LAG_UNKNOWN).lag_ms, None);
-        assert_eq!(entry(false, 0).lag_ms, None);
+    fn a_lag_that_is_unknown_is_told_from_none_without_a_node_of_the_database() {
+        let shown = |has_database, lag| {
+            let entry = entry(has_database, lag);
+            (entry.lag_ms, entry.lag)
+        };
+        let of = |lag_ms, lag: &str| (lag_ms, lag.to_owned());
+        assert_eq!(shown(true, 0), of(Some(0.0), "known"));
+        assert_eq!(shown(true, 1_500), of(Some(1.5), "known"));
+        assert_eq!(shown(true, Quantities::LAG_UNKNOWN), of(None, "unknown"));
+        assert_eq!(shown(false, 0), of(None, "none"));
+        let fleet = FleetView {
+            regions: vec![FleetRegionView {
+                lag_ms: None,
+                lag: "unknown".to_owned(),
+                ..said("us-east-1")
+            }],
+            ..FleetView::default()
+        };
+        let counted = entry(false, 0).with_fleet(&fleet);
+        assert_eq!((counted.lag_ms, counted.lag), of(None, "unknown"));
     }
 
     fn said(region: &str) -> FleetRegionView {
@@ -275,6 +302,7 @@ mod tests {
             p99_ms: None,
             saturation: None,
             lag_ms: Some(7.0),
+            lag: "known".to_owned(),
             drained_for_s: 0,
             revision: None,
             drain_version: 0,

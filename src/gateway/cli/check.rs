@@ -14,6 +14,7 @@ use crate::gateway::config::{InForce, Settings, in_force};
 use crate::gateway::nodes::session;
 use crate::gateway::statement_check::check_on_any_node;
 use crate::peers::Peer;
+use crate::policy_store::state_dir_fault;
 use crate::sql::LocalSettings;
 use crate::upstream::PositionSource;
 use tidegate_model::Environment;
@@ -35,6 +36,7 @@ pub(super) async fn check(command: CheckCommand, environment: &Environment) -> R
             trusted_proxies(&settings),
             traffic_policy(&settings),
             fleet(&settings)?,
+            state_dir(&settings),
             policies(&routes),
             endpoints(&routes),
             statements(&settings, &routes).await?,
@@ -133,6 +135,18 @@ fn fleet(settings: &Settings) -> Result<String, Exit> {
         }
     }
     Ok(text)
+}
+
+/// Where the state file is; nothing without `state_dir`.
+fn state_dir(settings: &Settings) -> String {
+    let Some(directory) = &settings.store.state_dir else {
+        return String::new();
+    };
+    let fault = state_dir_fault(directory);
+    let warning = fault.map_or_else(String::new, |error| {
+        format!(" (warning: it cannot be written: {error})")
+    });
+    format!("\nSTATE DIRECTORY\n{}{warning}\n", directory.display())
 }
 
 fn policies(routes: &Routes) -> String {

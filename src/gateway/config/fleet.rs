@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use super::address::Address;
+use super::address::listener;
 use super::merge::Merge;
 use crate::peers::{
     CredentialFiles, FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, FleetConfig, Peer,
@@ -18,7 +18,7 @@ pub(super) fn fleet(
     has_token_secret: bool,
 ) -> Result<Option<FleetConfig>, ConfigError> {
     let peers = peers(merge)?;
-    let Some(Address(listen)) = merge.value(&FLEET_LISTEN)? else {
+    let Some(listen) = listener(merge, &FLEET_LISTEN)? else {
         return match merge.file.content.fleet.peers.first() {
             None => Ok(None),
             Some(peer) => Err(merge.file.source.refused(
@@ -55,8 +55,7 @@ fn credential(merge: &Merge<'_>, setting: &Setting) -> Result<PathBuf, ConfigErr
 
 /// Returns the peers of a gateway that belongs to a fleet.
 pub(super) fn peers_of(merge: &Merge<'_>) -> Result<Vec<Peer>, ConfigError> {
-    let listen: Option<Address> = merge.value(&FLEET_LISTEN)?;
-    match listen {
+    match listener(merge, &FLEET_LISTEN)? {
         Some(_) => peers(merge),
         None => Ok(Vec::new()),
     }

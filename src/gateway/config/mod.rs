@@ -14,6 +14,7 @@ mod file;
 mod fleet;
 mod fleet_section;
 mod in_force;
+mod listeners;
 mod merge;
 mod overrides;
 mod parts;

@@ -1,6 +1,7 @@
 //! What commands need of a configuration, without the rest of it.
 
 use super::Overrides;
+use super::address::is_off;
 use super::file::ConfigFile;
 use super::fleet::peers;
 use super::fleet_section::fleet_word;
@@ -57,7 +58,13 @@ pub fn storage_settings(
 pub fn has_fleet(environment: &Environment) -> Result<bool, ConfigError> {
     let file = operator_file(&Overrides::default(), environment)?;
     let has_section = file.is_some_and(|file| file.content.fleet.is_used());
-    Ok(has_section || environment.get("FLEET_ADDR").is_some())
+    Ok(has_section || has_listener(environment))
+}
+
+/// Whether an environment has a listener for the fleet.
+fn has_listener(environment: &Environment) -> bool {
+    let listen = environment.get("FLEET_ADDR");
+    listen.is_some_and(|text| !is_off(text))
 }
 
 /// The fleet's name in a configuration, if there is one.
@@ -66,7 +73,7 @@ pub fn has_fleet(environment: &Environment) -> Result<bool, ConfigError> {
 /// When the file cannot be read.
 pub fn fleet_name(environment: &Environment) -> Result<Option<String>, ConfigError> {
     of_environment(environment, |merge| {
-        let is_used = merge.file.content.fleet.is_used() || environment.get("FLEET_ADDR").is_some();
+        let is_used = merge.file.content.fleet.is_used() || has_listener(environment);
         let unnamed = is_used.then(|| "default".to_owned());
         Ok(merge.value_by(&FLEET_NAME, fleet_word)?.or(unnamed))
     })

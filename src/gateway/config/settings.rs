@@ -10,6 +10,7 @@ use super::Overrides;
 use super::address::Address;
 use super::file::ConfigFile;
 use super::fleet::fleet;
+use super::listeners::check_listeners;
 use super::merge::Merge;
 use super::parts::{auth_config, check_cache, operator_file, token_keys};
 use super::storage::storage;
@@ -21,16 +22,17 @@ use crate::http::{
     ADMIN, ADMIN_DEFAULT, CertificateFiles, CompressionSettings, LISTEN, LISTEN_DEFAULT,
     ServerSettings, TLS_CERT, TLS_KEY,
 };
-use crate::peers::FleetConfig;
+use crate::peers::{FLEET_LISTEN, FleetConfig};
 use crate::policy_store::{STATE_DIR, StoreSettings};
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
 use crate::regions::ObserveSettings;
-use crate::storage::StorageConfig;
+use crate::storage::{STORAGE_API_LISTEN, STORAGE_LISTEN, StorageConfig};
 use tidegate_model::Environment;
 use tidegate_model::RegionId;
 use tidegate_model::TokenKeys;
+use tidegate_model::settings::Setting;
 use tidegate_model::{ConfigError, Place};
 use tidegate_policy::ConsistencySettings;
 use tidegate_steering::SteeringSettings;
@@ -130,7 +132,7 @@ impl Settings {
             let address = merge.value(setting)?;
             Ok(address.map_or(default, |Address(address)| address))
         };
-        Ok(Self {
+        let settings = Self {
             primary_region: merge.value(&PRIMARY_REGION)?,
             listen: listener(&LISTEN, LISTEN_DEFAULT)?,
             admin: listener(&ADMIN, ADMIN_DEFAULT)?,
@@ -163,7 +165,21 @@ impl Settings {
             primary,
             replicas,
             routes,
-        })
+        };
+        check_listeners(&merge, &settings.listeners())?;
+        Ok(settings)
+    }
+
+    /// The listeners, in the order in which they are bound.
+    fn listeners(&self) -> [(&'static Setting, Option<SocketAddr>); 5] {
+        let (fleet, storage) = (self.fleet.as_ref(), self.storage.as_ref());
+        [
+            (&LISTEN, Some(self.listen)),
+            (&ADMIN, Some(self.admin)),
+            (&FLEET_LISTEN, fleet.map(|it| it.listen)),
+            (&STORAGE_LISTEN, storage.map(|it| it.listen)),
+            (&STORAGE_API_LISTEN, storage.and_then(|it| it.api)),
+        ]
     }
 }
 

@@ -1,6 +1,6 @@
 //! Object storage, from flags, variables and file.
 
-use super::address::Address;
+use super::address::listener;
 use super::merge::Merge;
 use super::parts::auth_config;
 use crate::auth::KeySource;
@@ -12,13 +12,12 @@ use tidegate_model::{ConfigError, Place};
 
 /// Returns what object storage needs, if this gateway serves it.
 pub(super) fn storage(merge: &Merge<'_>) -> Result<Option<StorageConfig>, ConfigError> {
-    let api = merge.value(&STORAGE_API_LISTEN)?;
-    let api = api.map(|Address(address)| address);
+    let api = listener(merge, &STORAGE_API_LISTEN)?;
     let refused = |why: &str| {
         let place = Place::Name(STORAGE_API_LISTEN.name());
         Err(ConfigError::new(&place, why))
     };
-    let Some(Address(listen)) = merge.value(&STORAGE_LISTEN)? else {
+    let Some(listen) = listener(merge, &STORAGE_LISTEN)? else {
         return match api {
             Some(_) => refused("has no effect without STORAGE_ADDR"),
             None => Ok(None),

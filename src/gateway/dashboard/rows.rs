@@ -102,6 +102,8 @@ fn region_item(html: &mut String, seen: &Seen, region: &RegionEntry) {
     }
     if region.lag_ms.is_some() {
         let _ = write!(html, ", lag {}", seconds(region.lag_ms));
+    } else if region.lag == "unknown" {
+        html.push_str(", lag unknown");
     }
     html.push_str("</small>");
 }

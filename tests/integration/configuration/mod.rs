@@ -333,6 +333,30 @@ async fn rate_limits_and_trusted_proxies_are_shown() {
 }
 
 #[tokio::test]
+async fn a_state_dir_that_cannot_be_written_is_warned_of() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gateway.toml");
+    for (name, warning) in [
+        ("", ""),
+        (
+            "missing",
+            " (warning: it cannot be written: No such file or directory (os error 2))",
+        ),
+        (
+            "gateway.toml",
+            " (warning: it cannot be written: not a directory)",
+        ),
+    ] {
+        let state_dir = directory.path().join(name);
+        let file = format!("[fleet]\nstate_dir = '{}'\n", state_dir.display());
+        std::fs::write(&path, file).unwrap();
+        let text = printed(complete("check").env("TIDEGATE_CONFIG", &path)).await;
+        let expected = format!("\nSTATE DIRECTORY\n{}{warning}\n", state_dir.display());
+        assert!(text.contains(&expected), "{expected}\n{text}");
+    }
+}
+
+#[tokio::test]
 async fn flags_win_over_variables_over_the_file_over_defaults() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("gateway.toml");

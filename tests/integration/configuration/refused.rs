@@ -32,7 +32,7 @@ fleet.name | 'a b' | 2: fleet.name = 'a b': expected one word
 fleet.state_dir | '' | 2: fleet.state_dir = '': expected the path of a file
 fleet.trusted_keys | 'x' | 2: trusted_keys = 'x': expected an array
 fleet.trusted_keys | ['x'] | 2: fleet.trusted_keys = 'x': expected the 32 bytes of an Ed25519 public key
-fleet.listen | 'x' | 2: fleet.listen = 'x': expected an IP address and a port
+fleet.listen | 'x' | 2: fleet.listen = 'x': expected an IP address and a port, such as 127.0.0.1:8080, or `off`
 fleet.certificate | 5 | 2: certificate = 5: expected a string
 fleet.key | 5 | 2: key = 5: expected a string
 fleet.ca | 5 | 2: ca = 5: expected a string
@@ -289,6 +289,9 @@ DATABASE_READ_REPLICA_URL | postgres:// | DATABASE_READ_REPLICA_URL = "postgres:
 TIDEGATE_CONFIG | /nowhere.toml | /nowhere.toml: cannot be read: 
 LISTEN_ADDR | 8080 | LISTEN_ADDR = "8080": expected an IP address and a port, such as 127.0.0.1:8080
 ADMIN_ADDR | localhost | ADMIN_ADDR = "localhost": expected an IP address and a port
+FLEET_ADDR | of | FLEET_ADDR = "of": expected an IP address and a port, such as 127.0.0.1:8080, or `off`
+STORAGE_ADDR | of | STORAGE_ADDR = "of": expected an IP address and a port, such as 127.0.0.1:8080, or `off`
+STORAGE_API_ADDR | on | STORAGE_API_ADDR = "on": expected an IP address and a port, such as 127.0.0.1:8080, or `off`
 LOG_FORMAT | xml | LOG_FORMAT = "xml": expected `text` or `json`
 RUST_LOG | tidegate=loud | RUST_LOG = "tidegate=loud": 
 ADMIN_TOKEN |  | ADMIN_TOKEN: must not be empty

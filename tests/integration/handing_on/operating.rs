@@ -38,8 +38,9 @@ impl FleetScene {
 async fn a_drained_region_gets_no_requests_until_the_drain_is_ended() {
     let scene = FleetScene::start(2, AWAY).await;
     // No region has a node of the database.
-    let lags = scene.view(0).await.regions.into_iter().map(|it| it.lag_ms);
-    assert_eq!(lags.collect::<Vec<_>>(), [None, None]);
+    let regions = scene.view(0).await.regions;
+    let lags = regions.iter().map(|it| (it.lag_ms, &*it.lag));
+    assert_eq!(lags.collect::<Vec<_>>(), [(None, "none"); 2]);
     let drained = scene.operate(0, "us-east-1/drain?for=10m").await;
     assert_eq!(drained.status(), 200);
     let region: Value = drained.json().await.unwrap();

@@ -1,15 +1,19 @@
 //! What passes through a tunnel, both ways.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use futures_util::future::join_all;
+use http::{Method, StatusCode};
 use serde_json::Value;
+use tidegate::testkit::until;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 use super::kit::{FleetScene, entry, named, serving};
 use crate::upstream::kit::Raw;
 use crate::upstream::websocket::{AGREED, HANDSHAKE, echo};
-use crate::world::{header, problem};
+use crate::world::{DEADLINE, header, problem};
 
 const AWAY: &str = "policy away { prefer us-east-1 | local }\n";
 
@@ -18,6 +22,10 @@ const CACHED: &str = "[[policy]]\npath = \"/cached/*\"\nconsistency = \"eventual
                       cache_control = \"public, max-age=300\"\n\
                       [[endpoint]]\nmethod = \"GET\"\npath = \"/cached/{*rest}\"\nupstream = \"${APP}\"\n\
                       cache = true\n";
+
+/// What is said of the answer to such a request that another region has served.
+const DESCRIBED_THERE: &str = "us-east-1; level=eventual; node=upstream, \
+                               eu-west-1; fwd=us-east-1; policy=away; reason=named";
 
 #[tokio::test]
 async fn a_request_is_served_by_the_region_that_the_policy_names_and_says_so() {
@@ -96,11 +104,30 @@ async fn what_a_client_says_about_hops_is_dropped() {
     let request = request
         .header("tidegate-deadline", "1")
         .header("tidegate-route", "policy=mine")
+        .header("tidegate-unprocessed", "overloaded")
         .header("x-forwarded-for", "203.0.113.9");
     assert_eq!(request.send().await.unwrap().status(), 200);
     let asked = scene.app(1).last();
+    assert_eq!(asked.field("tidegate-unprocessed"), "");
     assert!(asked.field("tidegate-route").starts_with("policy=away"));
     assert_eq!(asked.field("x-forwarded-for"), "127.0.0.1");
+}
+
+#[tokio::test]
+async fn what_an_application_says_about_hops_is_dropped() {
+    let forging = |_region| {
+        let said = [
+            ("tidegate-unprocessed", "overloaded"),
+            ("tidegate-status", "204"),
+        ];
+        axum::Router::new().fallback(move || async move { (said, "served") })
+    };
+    let scene = FleetScene::with(2, AWAY, "", forging).await;
+    let response = scene.get("/app/x").await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(serving(&response), "us-east-1");
+    let mut names = response.headers().keys();
+    assert!(!names.any(|name| name.as_str().starts_with("tidegate-")));
 }
 
 #[tokio::test]
@@ -173,15 +200,80 @@ async fn a_websocket_passes_as_an_extended_connect() {
 #[tokio::test]
 async fn an_answer_for_all_clients_is_kept_where_requests_enter() {
     let scene = FleetScene::configured(2, AWAY, CACHED).await;
-    for result in ["fwd=miss", "hit"] {
+    let stored = "eu-west-1; level=eventual; node=upstream";
+    for (result, described) in [("fwd=miss; stored", DESCRIBED_THERE), ("hit", stored)] {
         let response = scene.get("/cached/x").await;
         assert_eq!(response.status(), 200);
         let status = header(&response, "cache-status").to_owned();
         assert!(status.contains(result), "{status}");
+        assert_eq!(header(&response, "consistency-status"), described);
         assert_eq!(response.text().await.unwrap(), "us-east-1");
     }
     assert_eq!(scene.app(1).asked().len(), 1);
     assert!(scene.app(0).asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_kept_answer_that_another_region_confirms_is_described_by_it() {
+    let own_rules = "[[policy]]\npath = \"/own/*\"\nconsistency = \"eventual\"\n\
+                     cache_control = \"application\"\n\
+                     [[endpoint]]\nmethod = \"GET\"\npath = \"/own/{*rest}\"\nupstream = \"${APP}\"\n\
+                     cache = true\n";
+    let tagged = |_region| {
+        let answer = |request: axum::extract::Request| async move {
+            let fields = [("cache-control", "no-cache"), ("etag", "\"t\"")];
+            match request.headers().contains_key("if-none-match") {
+                true => (StatusCode::NOT_MODIFIED, fields, ""),
+                false => (StatusCode::OK, fields, "served"),
+            }
+        };
+        axum::Router::new().fallback(answer)
+    };
+    let scene = FleetScene::with(2, AWAY, own_rules, tagged).await;
+    for _ in 0..2 {
+        let response = scene.get("/own/x").await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(header(&response, "consistency-status"), DESCRIBED_THERE);
+        assert_eq!(response.text().await.unwrap(), "served");
+    }
+    assert_eq!(scene.app(1).asked().len(), 2);
+    assert_eq!(scene.app(1).last().field("if-none-match"), "\"t\"");
+}
+
+#[tokio::test]
+async fn all_requests_that_wait_for_an_answer_from_elsewhere_say_who_has_served() {
+    let gate = Arc::new(Semaphore::new(0));
+    let gated = |region| {
+        let gate = Arc::clone(&gate);
+        let answer = move || {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.acquire().await.unwrap().forget();
+                region
+            }
+        };
+        axum::Router::new().fallback(answer)
+    };
+    let scene = FleetScene::with(2, AWAY, CACHED, gated).await;
+    let asked = join_all((0..3).map(|_| scene.get("/cached/x")));
+    let release = async {
+        until("two follow", DEADLINE, async || {
+            let waiting = scene.metric("tidegate_cache_waiting ").await;
+            Ok((waiting > 1.5).then_some(()))
+        })
+        .await
+        .unwrap();
+        gate.add_permits(1);
+    };
+    let (answers, ()) = tokio::join!(asked, release);
+    let mut collapsed = 0;
+    for answer in &answers {
+        assert_eq!(header(answer, "consistency-status"), DESCRIBED_THERE);
+        collapsed += usize::from(header(answer, "cache-status").ends_with("; collapsed"));
+    }
+    assert_eq!((collapsed, scene.app(1).asked().len()), (2, 1));
+    let times = "tidegate_level_duration_seconds_count{level=\"eventual\",served=\"elsewhere\"}";
+    assert!((scene.metric(times).await - 3.0).abs() < f64::EPSILON);
 }
 
 #[tokio::test]
@@ -206,7 +298,7 @@ async fn gateways_that_hand_the_same_path_to_each_other_do_not_wait_for_each_oth
         };
         [ask(0).send(), ask(1).send()]
     });
-    for answer in futures_util::future::join_all(asked).await {
+    for answer in join_all(asked).await {
         assert_eq!(answer.unwrap().status(), 200);
     }
 }

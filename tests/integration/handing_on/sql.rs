@@ -23,6 +23,14 @@ sql = \"insert into notes values (:body.text) returning text\"
 method = \"GET\"
 path = \"/notes\"
 sql = \"select count(*) as notes from notes\"
+[[policy]]
+path = \"/kept\"
+consistency = \"eventual\"
+cache_control = \"public, max-age=300\"
+[[endpoint]]
+method = \"GET\"
+path = \"/kept\"
+sql = \"select count(*) as notes from notes\"
 ";
 
 struct Scene {
@@ -105,6 +113,21 @@ async fn writes_and_tokens_pass_a_tunnel() {
         "eu-west-1",
         "bodies are read where they enter"
     );
+}
+
+#[tokio::test]
+async fn an_answer_that_is_kept_says_who_has_served_it_while_it_is_new() {
+    let scene = Scene::new(None).await;
+    let get = || scene.client.get(scene.entry.url("/kept")).send();
+    let first = get().await.unwrap();
+    assert_eq!(header(&first, "cache-status"), "tidegate; fwd=miss; stored");
+    assert_eq!(serving(&first), "us-east-1");
+    let expected = "eu-west-1; fwd=us-east-1; policy=away; reason=named";
+    assert_eq!(entry(&first), expected);
+    let second = get().await.unwrap();
+    assert!(header(&second, "cache-status").starts_with("tidegate; hit"));
+    assert_eq!(serving(&second), "eu-west-1");
+    assert!(!header(&second, "consistency-status").contains("fwd="));
 }
 
 #[tokio::test]

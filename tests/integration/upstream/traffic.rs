@@ -445,6 +445,8 @@ async fn operators_see_the_regions_and_the_policy_in_force() {
     assert_eq!(scene.edge.metric(state).await, 1.0);
     for region in [0, 2] {
         assert_eq!(topology["regions"][region]["lag_ms"], Value::Null);
+        assert_eq!(topology["regions"][region]["lag"], "none");
+        assert_eq!(regions[region]["lag"], "none");
     }
     let policy = get("/admin/traffic-policy", "*/*").await;
     assert_eq!(header(&policy, "etag"), "\"0\"");

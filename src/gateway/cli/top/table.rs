@@ -180,6 +180,11 @@ fn region_row(region: &RegionEntry) -> [String; 14] {
     let count = |value: Option<usize>| value.map_or_else(unknown, |it| it.to_string());
     let drained = region.drained_for_s.filter(|it| *it > 0);
     let revision = region.revision.map(|it| it.to_string());
+    // It counts for more than any bound; a region without a database has none.
+    let lag = match &*region.lag {
+        "unknown" => "?".to_owned(),
+        _ => millis(region.lag_ms),
+    };
     [
         region.region.clone(),
         region.nodes.to_string(),
@@ -192,7 +197,7 @@ fn region_row(region: &RegionEntry) -> [String; 14] {
         percent(region.errors),
         millis(region.p99_ms),
         percent(region.saturation),
-        millis(region.lag_ms),
+        lag,
         drained.map_or_else(unknown, |it| format!("{it} s")),
         revision.unwrap_or_else(unknown),
     ]
@@ -310,5 +315,21 @@ mod tests {
     #[test]
     fn the_colour_of_a_region_is_that_of_its_state() {
         assert_eq!(STANDING.map(|column| REGIONS[column]), Some("STATE"));
+    }
+
+    #[test]
+    fn a_lag_that_is_unknown_does_not_look_like_none() {
+        let shown = |lag_ms: Option<f64>, lag: &str| {
+            let region = serde_json::json!({
+                "region": "us-east-1", "state": "well", "since_s": 1.0, "nodes": 1, "round_trip_ms": null,
+                "rps": 0.0, "errors": null, "p99_ms": null, "lag_ms": lag_ms, "lag": lag, "capacity_rps": null,
+            });
+            let region: RegionEntry = serde_json::from_value(region).unwrap();
+            let column = REGIONS.iter().position(|it| *it == "LAG");
+            region_row(&region)[column.unwrap()].clone()
+        };
+        assert_eq!(shown(Some(7.0), "known"), "7.0 ms");
+        assert_eq!(shown(None, "unknown"), "?");
+        assert_eq!(shown(None, "none"), "-");
     }
 }

@@ -76,6 +76,60 @@ fn an_empty_variable_counts_as_absent() {
 }
 
 #[test]
+fn off_turns_a_listener_off_that_there_need_not_be() {
+    let off = [
+        ("FLEET_ADDR", "off"),
+        ("STORAGE_ADDR", "off"),
+        ("STORAGE_API_ADDR", "off"),
+    ];
+    let file = "[fleet]\nlisten = '127.0.0.1:8443'";
+    for file in ["", file, "[fleet]\nlisten = 'off'"] {
+        let settings = with_file(file, &environment(&off)).unwrap();
+        assert!(settings.fleet.is_none() && settings.storage.is_none());
+    }
+    let in_file = with_file("[fleet]\nlisten = 'off'", &environment(&[]));
+    assert!(in_file.unwrap().fleet.is_none());
+    assert!(!has_fleet(&environment(&off)).unwrap());
+    assert_eq!(fleet_name(&environment(&off)).unwrap(), None);
+    for (name, _) in off {
+        let refused = with_file("", &environment(&[(name, "of")])).unwrap_err();
+        assert!(refused.ends_with("or `off`"), "{refused}");
+    }
+    // What there always is cannot be turned off.
+    let refused = with_file("", &environment(&[("ADMIN_ADDR", "off")])).unwrap_err();
+    assert!(refused.starts_with("ADMIN_ADDR = "), "{refused}");
+}
+
+#[test]
+fn two_listeners_cannot_have_one_address() {
+    let fleet = [
+        ("TOKEN_SECRET", "a-token-secret-that-is-long-enough"),
+        ("FLEET_CERT", "crt"),
+        ("FLEET_KEY", "key"),
+        ("FLEET_CA", "ca"),
+    ];
+    let refused = |file: &str, variables: &[(&str, &str)]| {
+        let variables = [&fleet[..], variables].concat();
+        with_file(file, &environment(&variables)).unwrap_err()
+    };
+    let of_admin = refused("", &[("LISTEN_ADDR", "127.0.0.1:9090")]);
+    let taken = "127.0.0.1:9090 cannot be listened on, as LISTEN_ADDR takes it";
+    assert_eq!(of_admin, format!("ADMIN_ADDR: {taken}"));
+    let of_fleet = refused("", &[("FLEET_ADDR", "127.0.0.1:9090")]);
+    assert!(of_fleet.starts_with("FLEET_ADDR: ") && of_fleet.contains("as ADMIN_ADDR takes it"));
+    let in_file = refused(
+        "[fleet]\nlisten = '[::]:8443'",
+        &[("LISTEN_ADDR", "[::1]:8443")],
+    );
+    assert!(in_file.starts_with("file:2: [::]:8443 cannot"), "{in_file}");
+    let any = [
+        ("LISTEN_ADDR", "127.0.0.1:0"),
+        ("ADMIN_ADDR", "127.0.0.1:0"),
+    ];
+    assert!(with_file("", &environment(&any)).is_ok());
+}
+
+#[test]
 fn a_table_that_the_file_does_not_list_is_the_built_in_one() {
     let only_policy = "[[policy]]\npath = '/x'\n";
     let settings = with_file(only_policy, &environment(&[])).unwrap();

@@ -41,6 +41,7 @@ fn seen(count: usize) -> Seen {
         errors: Some(0.1),
         p99_ms: Some(35.0),
         lag_ms: Some(12.0),
+        lag: "known".to_owned(),
         capacity_rps: None,
         saturation: None,
         gateways: None,
@@ -240,7 +241,12 @@ fn a_region_of_which_nothing_is_known_is_not_shown_as_well_and_has_no_lag() {
     let region = &mut seen.topology.regions[2];
     "unknown".clone_into(&mut region.state);
     (region.nodes, region.lag_ms) = (0, None);
+    "none".clone_into(&mut region.lag);
+    let ailing = &mut seen.topology.regions[1];
+    ailing.lag_ms = None;
+    "unknown".clone_into(&mut ailing.lag);
     let html = frame(&seen);
+    assert_eq!(html.matches("lag unknown").count(), 1, "{html}");
     let item = html
         .split("<li data-region=")
         .find(|it| it.starts_with("\"ap-southeast-2"));
