@@ -86,6 +86,7 @@ fn head_bytes_max(limits: &Limits) -> usize {
 
 fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
+    // Without `half_close`: what a client sends ends when it goes away, which must end its request.
     builder
         .header_read_timeout(None) // see `activity`
         // The buffer bounds the head; a body is read through it in pieces.

@@ -208,6 +208,10 @@ impl Current {
         let started = Instant::now();
         let bytes = within_stream(&mut self.download).await?;
         let bytes = bytes.ok_or_else(Fault::ended_early)?;
+        if self.at + bytes.len() as u64 > self.piece.range.end {
+            // Not taken: another copy can go on from here.
+            return Err(Fault::other_size());
+        }
         self.waited += started.elapsed();
         self.arrived += bytes.len() as u64;
         if self.waited >= PACE_WINDOW {
@@ -252,6 +256,43 @@ fn failed(fault: Fault) -> StorageError {
 mod tests {
     use super::*;
     use crate::storage::index::Meta;
+
+    #[tokio::test]
+    async fn bytes_beyond_those_that_are_wanted_are_not_taken() {
+        let (first, more) = (Bytes::from_static(b"0123"), Bytes::from_static(b"456"));
+        for (end, expected) in [(7, Ok(more.clone())), (6, Err(FaultKind::Damaged))] {
+            let chunks = [Ok(first.clone()), Ok(more.clone())];
+            let mut current = Current {
+                piece: Piece {
+                    blob: Blob {
+                        id: String::new(),
+                        size: end,
+                        sha256: String::new(),
+                        copies: Vec::new(),
+                    },
+                    range: 0..end,
+                },
+                copies: VecDeque::new(),
+                from: CopyAt {
+                    bucket: 0,
+                    id: String::new(),
+                    is_suspect: false,
+                    bytes: end,
+                    vendor: None,
+                },
+                download: stream::iter(chunks).boxed(),
+                at: 0,
+                hash: None,
+                one_copy: true,
+                waited: Duration::ZERO,
+                arrived: 0,
+            };
+            assert_eq!(current.next().await.unwrap(), first);
+            current.at = 4;
+            let next = current.next().await.map_err(|fault| fault.kind);
+            assert_eq!(next, expected, "{end}");
+        }
+    }
 
     #[test]
     fn a_range_over_several_parts_takes_the_right_bytes_of_each() {

@@ -34,8 +34,8 @@ pub(super) struct CopyAt {
     pub(super) id: String,
     pub(super) is_suspect: bool,
     /// What its object must have.
-    bytes: u64,
-    vendor: Option<VendorObject>,
+    pub(super) bytes: u64,
+    pub(super) vendor: Option<VendorObject>,
 }
 
 /// A copy that has given its first bytes.
@@ -233,9 +233,14 @@ impl Source {
     ) -> Result<(Bytes, Download), Fault> {
         let backend = self.inventory.buckets[copy.bucket].backend();
         let object = ObjectName::of(&copy.id, copy.vendor.as_ref());
+        let wanted = range.end - range.start;
         let mut download = backend.get(object, range, copy.bytes).await?;
         let first = within_stream(&mut download).await?;
-        Ok((first.ok_or_else(Fault::ended_early)?, download))
+        let first = first.ok_or_else(Fault::ended_early)?;
+        match first.len() as u64 > wanted {
+            true => Err(Fault::other_size()),
+            false => Ok((first, download)),
+        }
     }
 }
 

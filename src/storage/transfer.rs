@@ -61,6 +61,9 @@ impl Fingerprint {
             while let Some(chunk) = within_stream(&mut bytes).await? {
                 hash.update(&chunk);
                 length += chunk.len() as u64;
+                if length > self.size {
+                    break;
+                }
             }
             match length == self.size {
                 true => Ok(hex(hash.finish().as_ref())),

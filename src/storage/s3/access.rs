@@ -11,6 +11,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use super::body::Watched;
 use super::meaning::Meaning;
 use super::parameters;
+use super::payloads::WithoutLength;
 use super::rotation::SecretAtHand;
 use crate::storage::inventory::{Inventory, Repository};
 use crate::storage::registry::exposed;
@@ -149,9 +150,11 @@ fn refusal(operation: &str, is_usable: bool) -> S3Error {
     }
 }
 
-/// Has the digests of a body compared that is read as a whole after this; those of objects are compared
-/// where they are stored.
+/// Refuses a body that may have lost its length, and has the digests of one compared that is read as a whole after
+/// this; those of objects are compared where they are stored.
 fn look_at_body(context: &mut S3AccessContext<'_>) -> S3Result<()> {
+    let marked = context.extensions_mut().get::<WithoutLength>().copied();
+    WithoutLength::check(marked, context.s3_op().name())?;
     let is_object = matches!(
         context.s3_op().name(),
         "PutObject" | "PostObject" | "UploadPart"

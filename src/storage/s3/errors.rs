@@ -7,7 +7,13 @@ use crate::storage::StorageError;
 use crate::storage::error::IncomingError;
 
 /// What errors say that have only a code: of ours, and of `s3s`.
-const MESSAGES: [(&str, &str); 17] = [
+const MESSAGES: [(&str, &str); 25] = [
+    ("AccessDenied", "Access Denied"),
+    (
+        "BucketAlreadyExists",
+        "The name is that of another bucket or repository",
+    ),
+    ("BucketNotEmpty", "The bucket is not empty"),
     (
         "IncompleteBody",
         "The body does not have the number of bytes that was declared",
@@ -23,12 +29,22 @@ const MESSAGES: [(&str, &str); 17] = [
     ("InvalidArgument", "An argument is invalid"),
     ("InvalidBucketName", "The bucket's name is not valid"),
     ("InvalidDigest", "The Content-MD5 is not one in base64"),
+    (
+        "InvalidPolicyDocument",
+        "The policy of the form cannot be read",
+    ),
     ("InvalidRange", "The range is not one of the object"),
     ("InvalidURI", "The URI cannot be parsed"),
     ("KeyTooLongError", "Your key is too long"),
+    ("MalformedPOSTRequest", "The form cannot be read"),
     (
         "MalformedXML",
         "The XML is not well-formed, or not that of this operation",
+    ),
+    ("MaxMessageLengthExceeded", "The document is too large"),
+    (
+        "MetadataTooLarge",
+        "The metadata of an object can have 2 KiB together, names and values",
     ),
     (
         "MethodNotAllowed",
@@ -45,6 +61,7 @@ const MESSAGES: [(&str, &str); 17] = [
         "PreconditionFailed",
         "A condition of the request does not hold",
     ),
+    ("RequestTimeout", "The body did not arrive in time"),
     (
         "SignatureDoesNotMatch",
         "The signature is not that of the request. Check the secret access key and the signing method.",
@@ -193,6 +210,30 @@ mod tests {
         assert_eq!(incomplete, Some(StatusCode::BAD_REQUEST));
     }
 
+    /// The codes that files of this folder raise without a message.
+    fn raised_alone() -> Vec<String> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/storage/s3");
+        let mut codes = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.is_file() || path.ends_with("errors.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            for (begin, end) in [("s3_error!(", ")"), ("S3ErrorCode::", ".into()")] {
+                for rest in text.split(begin).skip(1) {
+                    let is_other = |character: char| !character.is_ascii_alphanumeric();
+                    let code = rest.split(is_other).next().unwrap();
+                    if !code.is_empty() && rest[code.len()..].starts_with(end) {
+                        codes.push(code.to_owned());
+                    }
+                }
+            }
+        }
+        assert!(codes.len() > 10, "{codes:?}");
+        codes
+    }
+
     #[test]
     fn an_error_of_a_code_alone_says_what_it_means() {
         let text = |error: S3Error| {
@@ -206,6 +247,10 @@ mod tests {
             let expected = format!("<Code>{code}</Code><Message>{message}</Message>");
             assert!(text.contains(&expected), "{text}");
             assert!(text.contains("<RequestId>1f</RequestId></Error>"), "{text}");
+        }
+        for code in raised_alone() {
+            let text = text(S3Error::new(named(&code)));
+            assert!(text.contains("<Message>"), "{text}");
         }
         let own = text(s3_error!(NoSuchKey, "its own"));
         assert_eq!(own.matches("<Message>").count(), 1, "{own}");

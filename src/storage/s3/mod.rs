@@ -60,6 +60,7 @@ use forms::Form;
 use host::Hosts;
 use meaning::Meaning;
 use operations::Operations;
+use payloads::WithoutLength;
 use redirect::Redirect;
 use rotation::{NoOperations, secret_of};
 
@@ -161,6 +162,7 @@ impl tower::Service<Request<ClientBody>> for S3Front {
                 Ok(()) => {
                     let mut request = request.map(Body::http_body);
                     request.extensions_mut().insert(meaning.clone());
+                    WithoutLength::mark(&mut request);
                     noted.around(front.serve(request, &id)).await
                 }
             };

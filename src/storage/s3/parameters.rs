@@ -10,7 +10,7 @@ use super::digests::CHECKSUM;
 use super::guard::decoded;
 use super::hashers::is_compared;
 use super::payloads;
-use super::preconditions::{Standing, standing};
+use super::preconditions::{Standing, is_malformed_in_read, standing};
 
 /// Characters of a name that an answer repeats.
 const SHOWN_MAX: usize = 64;
@@ -76,6 +76,12 @@ pub(super) fn check(operation: &str, query: &str, headers: &HeaderMap) -> S3Resu
             check_write(operation, "header", name.as_str(), value.as_bytes())?;
         }
     }
+    let unread = headers
+        .iter()
+        .find(|(name, value)| is_malformed_in_read(operation, name.as_str(), value.as_bytes()));
+    if let Some((name, _)) = unread {
+        return Err(malformed("header", name.as_str()));
+    }
     let mut headers = headers.iter();
     let found = headers.find(|(name, value)| is_refused(name.as_str(), value.as_bytes()));
     match found {
@@ -111,7 +117,7 @@ fn check_write(operation: &str, kind: &str, name: &str, value: &[u8]) -> S3Resul
     match standing(operation, name, value) {
         Standing::Served => Ok(()),
         Standing::Unserved => Err(refused(kind, name)),
-        Standing::Malformed => Err(s3_error!(InvalidArgument, "the {kind} {name} is malformed")),
+        Standing::Malformed => Err(malformed(kind, name)),
     }
 }
 
@@ -127,6 +133,10 @@ fn refused(kind: &str, name: &str) -> S3Error {
     let shown: String = name.chars().take(SHOWN_MAX).collect();
     let shown = shown.escape_debug();
     s3_error!(NotImplemented, "the {kind} {shown} is not implemented here")
+}
+
+fn malformed(kind: &str, name: &str) -> S3Error {
+    s3_error!(InvalidArgument, "the {kind} {name} is malformed")
 }
 
 fn is_refused(name: &str, value: &[u8]) -> bool {

@@ -1,7 +1,7 @@
 //! What a request that writes declares of its body, judged by its head. Whether a body is what was declared is seen
 //! when it has ended.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, Request, Version, header};
 use s3s::{S3Result, s3_error};
 
 use super::chunks::is_in_chunks;
@@ -23,8 +23,40 @@ const COMPARED: [&str; 5] = [
     "UploadPart",
 ];
 
+/// Operations that are about their body.
+const NEED_LENGTH: [&str; 4] = [
+    "CompleteMultipartUpload",
+    "DeleteObjects",
+    "PutObject",
+    "UploadPart",
+];
+
 const MD5_OF_NOTHING: &str = "1B2M2Y8AsgTpgAmY7PhCfg==";
 const SHA256_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// Marks a request whose head says nothing about a body. On HTTP/1 that is one without a body, whether its client has
+/// meant that or has lost the length; on HTTP/2 the end of the stream says it.
+#[derive(Clone, Copy)]
+pub(super) struct WithoutLength;
+
+impl WithoutLength {
+    pub(super) fn mark<B>(request: &mut Request<B>) {
+        let headers = request.headers();
+        let is_framed = headers.contains_key(header::CONTENT_LENGTH)
+            || headers.contains_key(header::TRANSFER_ENCODING);
+        if !is_framed && request.version() < Version::HTTP_2 {
+            request.extensions_mut().insert(Self);
+        }
+    }
+
+    /// Refuses a request that is marked for an operation that would take it for one with an empty body.
+    pub(super) fn check(marked: Option<Self>, operation: &str) -> S3Result<()> {
+        match marked.is_some() && NEED_LENGTH.contains(&operation) {
+            true => Err(s3_error!(MissingContentLength)),
+            false => Ok(()),
+        }
+    }
+}
 
 /// Whether an operation compares its body with checksums.
 pub(super) fn is_compared(operation: &str) -> bool {
@@ -151,6 +183,42 @@ mod tests {
             ];
             let refused = refused("PutObject", "", &headers);
             assert_eq!(refused.as_deref(), expected, "{decoded} {hash}");
+        }
+    }
+
+    #[test]
+    fn only_a_length_or_the_end_of_a_stream_says_that_a_body_is_empty() {
+        let refused = |operation: &str, version: Version, framing: Option<(&str, &str)>| {
+            let mut request = Request::put("/b/k").version(version);
+            if let Some((name, value)) = framing {
+                request = request.header(name, value);
+            }
+            let mut request = request.body(()).unwrap();
+            WithoutLength::mark(&mut request);
+            let marked = request.extensions().get::<WithoutLength>().copied();
+            let refused = WithoutLength::check(marked, operation).err();
+            refused.map(|error| error.code().as_str().to_owned())
+        };
+        let missing = Some("MissingContentLength");
+        let length = Some(("content-length", "0"));
+        let chunked = Some(("transfer-encoding", "chunked"));
+        for (operation, version, framing, expected) in [
+            ("PutObject", Version::HTTP_11, None, missing),
+            ("PutObject", Version::HTTP_10, None, missing),
+            ("PutObject", Version::HTTP_2, None, None),
+            ("PutObject", Version::HTTP_11, length, None),
+            ("PutObject", Version::HTTP_11, chunked, None),
+            ("UploadPart", Version::HTTP_11, None, missing),
+            ("DeleteObjects", Version::HTTP_11, None, missing),
+            ("CopyObject", Version::HTTP_11, None, None),
+            ("CreateBucket", Version::HTTP_11, None, None),
+        ] {
+            let refused = refused(operation, version, framing);
+            assert_eq!(
+                refused.as_deref(),
+                expected,
+                "{operation} {version:?} {framing:?}"
+            );
         }
     }
 

@@ -1,5 +1,5 @@
-//! Conditions on what a request changes, by operation: pure. One that is not judged would be taken for one that
-//! holds.
+//! Conditions on what a request changes or reads, by operation: pure. One that is not judged would be taken for
+//! one that holds.
 
 /// The conditions on the object that is written.
 const TARGET: [&str; 2] = ["if-match", "if-none-match"];
@@ -9,6 +9,14 @@ const SOURCE: [&str; 4] = [
     "x-amz-copy-source-if-modified-since",
     "x-amz-copy-source-if-none-match",
     "x-amz-copy-source-if-unmodified-since",
+];
+
+/// The conditions on the object that is read.
+const READ: [&str; 4] = [
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-unmodified-since",
 ];
 
 /// What becomes of a condition.
@@ -46,6 +54,20 @@ pub(super) fn standing(operation: &str, name: &str, value: &[u8]) -> Standing {
         (false, _) if text.is_empty() => Standing::Malformed,
         (false, _) if name == "x-amz-if-match-size" && !is_number(text) => Standing::Malformed,
         (false, _) => Standing::Served,
+    }
+}
+
+/// Whether a header of an operation is a condition on the object that it reads, and means nothing: `s3s` passes over
+/// an empty one. It reads the dates itself.
+pub(super) fn is_malformed_in_read(operation: &str, name: &str, value: &[u8]) -> bool {
+    if !["GetObject", "HeadObject"].contains(&operation) || !READ.contains(&name) {
+        return false;
+    }
+    let text = String::from_utf8_lossy(value);
+    let text = text.trim();
+    match name {
+        "if-match" | "if-none-match" => tags(text).is_none(),
+        _ => text.is_empty(),
     }
 }
 
@@ -148,6 +170,29 @@ mod tests {
             let standing = standing(operation, name, value.as_bytes());
             assert_eq!(standing, expected, "{operation} {name}: {value}");
         }
+    }
+
+    #[test]
+    fn an_empty_condition_of_a_read_is_malformed() {
+        for name in READ {
+            for operation in ["GetObject", "HeadObject"] {
+                for value in ["", " "] {
+                    assert!(is_malformed_in_read(operation, name, value.as_bytes()));
+                }
+            }
+            // They do not judge any.
+            for operation in ["ListObjectsV2", "GetObjectAttributes"] {
+                assert!(!is_malformed_in_read(operation, name, b""), "{operation}");
+            }
+        }
+        let is_malformed =
+            |name, value: &str| is_malformed_in_read("GetObject", name, value.as_bytes());
+        for value in ["*", "abc-2", "\"a\"", "W/\"a\", \"b\""] {
+            assert!(!is_malformed("if-match", value), "{value}");
+            assert!(!is_malformed("if-none-match", value), "{value}");
+        }
+        assert!(is_malformed("if-none-match", "\"a\" \"b\""));
+        assert!(!is_malformed("if-range", ""));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A real server with one bucket, which can fail as providers do, by method.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -35,6 +36,8 @@ pub(crate) enum BucketFault {
     Reset,
     /// It closes the connection after so many bytes of a body.
     Truncate(usize),
+    /// It sends so many bytes more than it should.
+    Lengthen(usize),
     /// It sends other bytes.
     Corrupt,
     /// It waits before every answer.
@@ -311,10 +314,10 @@ async fn answer(
     vendor: Arc<dyn Vendor>,
     fault: Option<BucketFault>,
     request: Request<Incoming>,
-) -> Result<Response<AnyBody>, std::io::Error> {
+) -> io::Result<Response<AnyBody>> {
     match &fault {
         Some(BucketFault::Freeze) => std::future::pending().await,
-        Some(BucketFault::Reset) => return Err(std::io::ErrorKind::ConnectionReset.into()),
+        Some(BucketFault::Reset) => return Err(io::ErrorKind::ConnectionReset.into()),
         Some(BucketFault::Delay(delay)) => tokio::time::sleep(*delay).await,
         Some(BucketFault::Answer(status, body)) => {
             // As a provider does: the body is taken first.
@@ -338,12 +341,27 @@ async fn answer(
         _ => {}
     }
     let response = vendor.answer(request).await?;
+    if let Some(BucketFault::Lengthen(more)) = fault {
+        return lengthened(response, more).await;
+    }
     Ok(response.map(|body| match fault {
         Some(BucketFault::Truncate(bytes)) => truncated(body, bytes),
         Some(BucketFault::Corrupt) => body.map_frame(corrupted).boxed_unsync(),
         Some(BucketFault::Trickle(pace)) => trickling(body, pace),
         _ => body,
     }))
+}
+
+/// Its `Content-Range` stays as it is.
+async fn lengthened(response: Response<AnyBody>, more: usize) -> io::Result<Response<AnyBody>> {
+    let (mut head, body) = response.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?;
+    let mut bytes = body.to_bytes().to_vec();
+    bytes.resize(bytes.len() + more, b'+');
+    head.headers
+        .insert(header::CONTENT_LENGTH, bytes.len().into());
+    let body = Full::new(Bytes::from(bytes)).map_err(|never: Infallible| match never {});
+    Ok(Response::from_parts(head, body.boxed_unsync()))
 }
 
 fn corrupted(frame: Frame<Bytes>) -> Frame<Bytes> {

@@ -7,6 +7,25 @@ use super::world::{REPOSITORY, StorageWorld};
 const PAST: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 
 #[tokio::test]
+async fn an_empty_condition_of_a_read_is_400() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    s3.put(REPOSITORY, "key", b"bytes").await;
+    for name in [
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+        "if-unmodified-since",
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            let request = s3.request(method.clone(), REPOSITORY, "key");
+            let answer = request.header(name, "").send().await;
+            assert_eq!(answer.status(), 400, "{method} {name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_write_whose_condition_is_not_judged_is_refused_and_changes_nothing() {
     let world = StorageWorld::start(&[], &[]).await;
     let s3 = &world.s3;

@@ -119,6 +119,25 @@ async fn a_copy_that_breaks_off_is_continued_at_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_copy_that_gives_too_many_bytes_is_continued_at_the_next_one() {
+    let world = StorageWorld::start(&[], &["--write", "copies:2", "--read", "order"]).await;
+    let body: Vec<u8> = (0..2 << 20).map(|at| (at / 13) as u8).collect();
+    for key in ["whole", "part"] {
+        assert_eq!(world.s3.put(REPOSITORY, key, &body).await.status(), 200);
+    }
+    world.s3.put(REPOSITORY, "small", b"bytes").await;
+    world.buckets[0].fail(Method::GET, BucketFault::Lengthen(1));
+    assert!(world.s3.read(REPOSITORY, "whole").await == body);
+    // Of a range, no bytes are compared.
+    let part = world.s3.request(Method::GET, REPOSITORY, "part");
+    let part = part.header("range", "bytes=7-2000006").send().await;
+    assert_eq!(part.status(), 206);
+    assert!(part.bytes().await.unwrap() == body[7..2_000_007]);
+    assert_eq!(world.s3.read(REPOSITORY, "small").await, b"bytes");
+    assert!(world.buckets[0].count(&Method::GET) > 0);
+}
+
+#[tokio::test]
 async fn bytes_that_were_changed_at_a_provider_never_reach_the_client_whole() {
     let world = StorageWorld::start(&[], &["--write", "copies:2", "--read", "order"]).await;
     let put = world.s3.put(REPOSITORY, "small", b"right").await;

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Method;
+use http_body_util::Full;
 use nix::sys::signal::Signal;
+use ring::digest::{SHA256, digest};
 use tidegate::testkit::until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::bucket_server::{BucketFault, BucketServer};
 use super::rotation::{FORM, form_with, post};
-use super::s3_client::code;
+use super::s3_client::{code, hex};
 use super::world::{REPOSITORY, StorageWorld};
 use crate::world::DEADLINE;
 
@@ -42,24 +45,60 @@ async fn a_body_of_another_length_than_declared_is_400_and_nothing_is_visible() 
         .s3
         .request(Method::PUT, REPOSITORY, "key")
         .body(b"bytes");
-    let request = put.signed();
-    let address = world.s3.base.trim_start_matches("http://");
-    let mut socket = TcpStream::connect(address).await.unwrap();
-    let mut head = format!(
-        "PUT {} HTTP/1.1\r\ncontent-length: 5\r\n",
-        request.uri().path()
-    );
-    for (name, value) in request.headers() {
-        head += &format!("{name}: {}\r\n", value.to_str().unwrap());
-    }
-    socket
-        .write_all(format!("{head}\r\nbyt").as_bytes())
-        .await
-        .unwrap();
+    let mut socket = begin(&put.signed(), "content-length: 5\r\n").await;
+    socket.write_all(b"byt").await.unwrap();
     socket.shutdown().await.unwrap();
     let _answer = socket.read_to_end(&mut Vec::new()).await;
     assert_eq!(world.s3.get(REPOSITORY, "key").await.status(), 404);
     assert!(world.buckets.iter().all(|bucket| bucket.sizes().is_empty()));
+}
+
+/// Sends the head of a request, in which lines say what its body is.
+async fn begin(request: &http::Request<Full<Bytes>>, framing: &str) -> TcpStream {
+    let (method, uri) = (request.method(), request.uri());
+    let target = uri.path_and_query().unwrap();
+    let mut head = format!("{method} {target} HTTP/1.1\r\n{framing}");
+    for (name, value) in request.headers() {
+        head += &format!("{name}: {}\r\n", value.to_str().unwrap());
+    }
+    let address = uri.authority().unwrap().as_str();
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket
+        .write_all(format!("{head}\r\n").as_bytes())
+        .await
+        .unwrap();
+    socket
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_is_411_and_replaces_nothing() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    s3.put(REPOSITORY, "key", b"bytes").await;
+    let empty = hex(digest(&SHA256, b"").as_ref());
+    let put = || s3.request(Method::PUT, REPOSITORY, "key");
+    let part = || put().query("partNumber", "1").query("uploadId", "any");
+    let delete = s3.request(Method::POST, REPOSITORY, "").query("delete", "");
+    for (request, hash) in [
+        (put(), &*empty),
+        (put(), "UNSIGNED-PAYLOAD"),
+        (part(), &*empty),
+        (part(), "UNSIGNED-PAYLOAD"),
+        (delete, &*empty),
+    ] {
+        let request = request.signed_with_hash(hash);
+        let shown = format!("{} {} {hash}", request.method(), request.uri());
+        let mut socket = begin(&request, "connection: close\r\n").await;
+        let mut answer = String::new();
+        let read = timeout(DEADLINE, socket.read_to_string(&mut answer)).await;
+        read.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 411 "), "{shown}: {answer}");
+        let code = "<Code>MissingContentLength</Code>";
+        assert!(answer.contains(code), "{shown}: {answer}");
+    }
+    assert_eq!(s3.read(REPOSITORY, "key").await, b"bytes");
+    assert_eq!(s3.put(REPOSITORY, "key", b"").await.status(), 200);
+    assert_eq!(s3.read(REPOSITORY, "key").await, b"");
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_LENGTH;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -175,7 +177,14 @@ impl S3Request {
 
     async fn send_signed(self, hash: &str) -> anyhow::Result<Response> {
         let plain = self.of.plain.clone();
-        let answered = plain.request(self.signed_with_hash(hash));
+        let is_empty = self.body.is_empty() && [Method::PUT, Method::POST].contains(&self.method);
+        let mut request = self.signed_with_hash(hash);
+        if is_empty {
+            // hyper leaves it out.
+            let zero = HeaderValue::from_static("0");
+            request.headers_mut().insert(CONTENT_LENGTH, zero);
+        }
+        let answered = plain.request(request);
         let response = tokio::time::timeout(DEADLINE, answered).await??;
         Ok(response.map(reqwest::Body::wrap).into())
     }

@@ -144,7 +144,7 @@ fn a_condition_that_is_not_judged_is_refused_by_its_name() {
         let message = message(operation, "", &[(name, "*")]);
         assert!(message.contains(name), "{operation}: {message}");
     }
-    assert_eq!(message("GetObject", "", &[("if-modified-since", "")]), "");
+    assert_eq!(message("GetObject", "", &[("if-none-match", "*")]), "");
     assert_eq!(message("ListObjects", "", &[("if-none-match", "a")]), "");
 }
 
@@ -173,5 +173,21 @@ fn a_header_that_promises_what_is_not_done_is_refused_by_its_name() {
         ("x-amz-expected-bucket-owner", "123456789012"),
     ] {
         assert_eq!(message("PutObject", "", &[(name, value)]), "", "{name}");
+    }
+}
+
+#[test]
+fn an_empty_condition_of_a_read_is_refused() {
+    let refused = |operation: &str, name: &'static str| {
+        let name = http::HeaderName::from_static(name);
+        let headers = [(name, http::HeaderValue::from_static(""))];
+        let checked = check(operation, "", &headers.into_iter().collect());
+        checked.err().map(|error| error.code().as_str().to_owned())
+    };
+    for name in ["if-match", "if-modified-since"] {
+        let invalid = Some("InvalidArgument".to_owned());
+        assert_eq!(refused("GetObject", name), invalid, "{name}");
+        assert_eq!(refused("HeadObject", name), invalid, "{name}");
+        assert_eq!(refused("ListParts", name), None, "{name}");
     }
 }
