@@ -105,7 +105,7 @@ where
             let is_whole = match &polled {
                 Poll::Ready(None) => true,
                 Poll::Ready(Some(Ok(piece))) => piece.is_trailers() || self.is_at_end(),
-                Poll::Ready(Some(Err(_broken))) | Poll::Pending => false,
+                Poll::Ready(Some(Err(_))) | Poll::Pending => false,
             };
             connection.note_open_end(!is_whole);
         }
