@@ -26,6 +26,10 @@ const SIDES: [(&str, &str); 2] = [
 
 /// Counts in both gateways at the same time, unless the machine is so busy that the other region, whose
 /// instructions are counted, is too slow for the first to be well.
+#[expect(
+    clippy::print_stderr,
+    reason = "a test says what it counts, and what not"
+)]
 pub(super) async fn count(counts: &mut Counts) {
     let scripts = SIDES.map(|(_, function)| Script::only(&[function]));
     let mut scene = FleetScene::prepared(2, AWAY, SETTINGS, named).await;

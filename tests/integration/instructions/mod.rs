@@ -35,6 +35,10 @@ const GROWTH_MAX_PERCENT: u64 = 3;
 
 type Counts = BTreeMap<String, u64>;
 
+#[expect(
+    clippy::print_stderr,
+    reason = "a test says what it counts, and what not"
+)]
 fn has_valgrind() -> bool {
     let asked = Command::new("valgrind").arg("--version").output();
     let is_there = asked.is_ok_and(|output| output.status.success());
@@ -154,6 +158,10 @@ async fn no_hot_path_to_another_region_or_a_bucket_takes_a_tenth_more_than_recor
 }
 
 /// Compares with what is recorded, or records it if that is asked for.
+#[expect(
+    clippy::print_stderr,
+    reason = "a test says what it counts, and what not"
+)]
 fn compare(counts: &Counts) {
     let mut recorded = recorded();
     if Environment::of_process().get("INSTRUCTIONS") == Some("record") {
