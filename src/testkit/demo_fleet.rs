@@ -66,11 +66,15 @@ impl DemoFleet {
         })
     }
 
-    /// Makes the policy store and puts the first policy in force, before any gateway runs.
-    pub(super) async fn put_in_force(&self, database: &str) -> Result<()> {
+    /// Makes the policy store, before any gateway looks for it.
+    pub(super) async fn make_store(&self, database: &str) -> Result<()> {
         let migrate = GatewayCommand::new(&self.binary, "migrate").arg("--only");
         let migrate = migrate.arg("traffic").env("DATABASE_URL", database);
-        succeeded("migrate", &migrate.output().await?)?;
+        succeeded("migrate", &migrate.output().await?)
+    }
+
+    /// Rolls out the first policy over the running gateways.
+    pub(super) async fn put_in_force(&self, database: &str) -> Result<()> {
         let revision = self.push(database, "").await?;
         let quick = ["rollout", &revision, "--bake", "1ms"];
         succeeded("rollout", &self.policy(database, &quick).await?)

@@ -83,11 +83,12 @@ impl World {
             ports,
         };
         migrate(&shared.binary, &cluster.primary.url()).await?;
-        shared.fleet.put_in_force(&cluster.primary.url()).await?;
+        shared.fleet.make_store(&cluster.primary.url()).await?;
         cluster.wait_for_replicas().await?;
         let feed = RateFeed::start(&cluster.primary).await?;
         let regions = (0..REGIONS.len()).map(|index| Region::start(index, &shared, &cluster));
         let regions = try_join_all(regions).await?;
+        shared.fleet.put_in_force(&cluster.primary.url()).await?;
         let jwt = mint_jwt(&shared).await?;
         Ok(Self {
             regions,
