@@ -17,6 +17,9 @@ use tokio::time::Instant;
 /// After twice this time only the new rate counts.
 const WINDOW: Duration = Duration::from_millis(250);
 
+/// The same as a part of the time that a request may wait: a pause that is short beside it says nothing about it.
+const PATIENCE_PART: u32 = 6;
+
 /// How fast connections are released while none is idle.
 #[derive(Debug, Default)]
 pub(super) struct QueueDelay {
@@ -26,6 +29,7 @@ pub(super) struct QueueDelay {
 /// A period in which all connections were busy, counted in two windows.
 #[derive(Debug)]
 struct Busy {
+    window: Duration,
     earlier_since: Instant,
     earlier: u32,
     since: Instant,
@@ -63,6 +67,7 @@ impl QueueDelay {
         now: Instant,
     ) -> Result<(), Duration> {
         let busy = self.busy.get_or_insert_with(|| Busy::begin(now));
+        busy.window = WINDOW.max(patience / PATIENCE_PART);
         busy.turn(now);
         match busy.wait(waiting, now) {
             Some(wait) if waiting >= connections && wait > patience => Err(wait),
@@ -74,6 +79,7 @@ impl QueueDelay {
 impl Busy {
     fn begin(now: Instant) -> Self {
         Self {
+            window: WINDOW,
             earlier_since: now,
             earlier: 0,
             since: now,
@@ -83,7 +89,7 @@ impl Busy {
 
     /// Begins a new window when the current one is long enough.
     fn turn(&mut self, now: Instant) {
-        if now.duration_since(self.since) >= WINDOW {
+        if now.duration_since(self.since) >= self.window {
             self.earlier_since = std::mem::replace(&mut self.since, now);
             self.earlier = std::mem::take(&mut self.departures);
         }
@@ -98,7 +104,7 @@ impl Busy {
         let turns = u32::try_from(waiting).unwrap_or(u32::MAX);
         let turns = f64::from(turns.saturating_add(1));
         let wait = seen.as_secs_f64() * turns / f64::from(departures);
-        (seen >= WINDOW).then(|| Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX))
+        (seen >= self.window).then(|| Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX))
     }
 }
 
@@ -276,6 +282,14 @@ mod tests {
         assert_eq!(admit(99, MS, 250, 0), Err(500 * MS), "100 turns of 5 ms");
         assert_eq!(admit(99, 500 * MS, 250, 0), Ok(()));
         assert_eq!(admit(0, Duration::ZERO, 250, 0), Ok(()), "a short queue");
+        let patient = 6_000 * MS;
+        assert_eq!(
+            admit(1_999, patient, 999, 0),
+            Ok(()),
+            "a pause is short to it"
+        );
+        let after = admit(1_999, patient, 1_000, 0);
+        assert_eq!(after, Err(40_000 * MS), "2,000 turns of 20 ms");
         assert_eq!(admit(usize::MAX, Duration::MAX, 250, 0), Ok(()));
     }
 }
