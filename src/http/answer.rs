@@ -11,7 +11,8 @@ use tidegate_model::RegionId;
 use tidegate_policy::{Decision, NO_STORE_PRIVATE};
 use tidegate_traffic::decide::RegionReason;
 
-static CONSISTENCY_STATUS: HeaderName = HeaderName::from_static("consistency-status");
+/// Which region and node have served, at which level, and how stale the answer may be.
+pub static CONSISTENCY_STATUS: HeaderName = HeaderName::from_static("consistency-status");
 static X_ROUTE_PRIMARY: HeaderName = HeaderName::from_static("x-route-primary");
 static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");

@@ -63,7 +63,7 @@ mod tests;
 
 pub use account::{Account, AccountView, Accounted, NodeRole, Routed, Served, Timing};
 pub use after_http::AfterHttp;
-pub use answer::{age_in_header, describe, may_be_kept, served_there};
+pub use answer::{CONSISTENCY_STATUS, age_in_header, describe, may_be_kept, served_there};
 pub use body::read_json;
 pub use cache_status::{CacheCounters, CacheResult, CacheStatus};
 pub use client::{Client, client_address};

@@ -42,4 +42,4 @@ pub use settings::{
     FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, FLEET_SECTION, FleetConfig, PEER, Peer,
 };
 pub use untimely::Untimely;
-pub use view::{FleetRegionView, FleetView, LAGS, shown_lag};
+pub use view::{FleetRegionView, FleetView, LAG_UNKNOWN, LAGS, shown_lag};

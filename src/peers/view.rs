@@ -124,7 +124,10 @@ impl FleetView {
 }
 
 /// What is known of a region's lag.
-pub const LAGS: [&str; 3] = ["known", "unknown", "none"];
+pub const LAGS: [&str; 3] = ["known", LAG_UNKNOWN, "none"];
+
+/// That of a region that may lag by any time.
+pub const LAG_UNKNOWN: &str = "unknown";
 
 /// A region's lag in milliseconds, and what is known of it.
 #[must_use]

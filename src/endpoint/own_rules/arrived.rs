@@ -12,10 +12,8 @@ use tidegate_policy::http_cache::{Exchange, ReuseTerms, Selection, is_kept, upda
 use tokio::time::Instant;
 
 use crate::cache::{Recorded, Recording, Replaced, StoredAnswer, Storing};
-use crate::http::{Account, CacheResult, CacheStatus};
+use crate::http::{Account, CONSISTENCY_STATUS, CacheResult, CacheStatus};
 use crate::upstream::is_ours;
-
-const CONSISTENCY_STATUS: &str = "consistency-status";
 
 /// An answer of the application to a request that may be stored.
 pub(super) struct Arrived {
@@ -32,7 +30,7 @@ impl Arrived {
     pub(super) fn validated(self, stored: &Arc<StoredAnswer>, account: &mut Account) -> Response {
         let said = self.response.headers();
         // Of another region's gateway, whose answer this is then.
-        let described = said.get(CONSISTENCY_STATUS).filter(|_| account.handed_on);
+        let described = said.get(&CONSISTENCY_STATUS).filter(|_| account.handed_on);
         let described = described.cloned();
         let headers = update(&stored.headers, said);
         let mut with_age = headers;
@@ -74,7 +72,8 @@ impl Arrived {
             None => stored.with_headers(with_age).respond(asked, Instant::now()),
         };
         if let Some(described) = described {
-            answer.headers_mut().insert(CONSISTENCY_STATUS, described);
+            let name = CONSISTENCY_STATUS.clone();
+            answer.headers_mut().insert(name, described);
         }
         answer
     }

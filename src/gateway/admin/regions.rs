@@ -15,7 +15,7 @@ use super::AdminState;
 use super::closed_sets::{region_states, words};
 use super::described::described;
 use crate::endpoint::RouteError;
-use crate::peers::{FleetView, LAGS, shown_lag};
+use crate::peers::{FleetView, LAG_UNKNOWN, LAGS, shown_lag};
 use crate::regions::RegionSummary;
 use tidegate_rollout::{RolloutStage, sha256_hex};
 use tidegate_traffic::health::Quantities;
@@ -99,6 +99,12 @@ impl From<RegionSummary> for RegionEntry {
 }
 
 impl RegionEntry {
+    /// Whether it may lag by any time.
+    #[must_use]
+    pub fn is_lag_unknown(&self) -> bool {
+        self.lag == LAG_UNKNOWN
+    }
+
     /// With a fleet, what its gateways say counts.
     fn with_fleet(self, fleet: &FleetView) -> Self {
         let mut regions = fleet.regions.iter();

@@ -102,7 +102,7 @@ fn region_item(html: &mut String, seen: &Seen, region: &RegionEntry) {
     }
     if region.lag_ms.is_some() {
         let _ = write!(html, ", lag {}", seconds(region.lag_ms));
-    } else if region.lag == "unknown" {
+    } else if region.is_lag_unknown() {
         html.push_str(", lag unknown");
     }
     html.push_str("</small>");

@@ -355,7 +355,7 @@ fn a_region_without_a_living_gateway_is_passed_over_and_named() {
 
 #[test]
 fn where_no_gateway_reports_it_is_waited_for_one_and_then_nothing_is_in_force() {
-    let nobody = || {
+    let stalled = || {
         LeaderStep::Stop(StopReason::Stalled {
             gateways: Vec::new(),
         })
@@ -366,7 +366,7 @@ fn where_no_gateway_reports_it_is_waited_for_one_and_then_nothing_is_in_force() 
     reports[1].age = ALIVE_NO_MORE;
     assert_eq!(leading.step(&reports, false, 120 * S), LeaderStep::Wait);
     assert!(!leading.is_baking());
-    assert_eq!(leading.step(&reports, false, 121 * S), nobody());
+    assert_eq!(leading.step(&reports, false, 121 * S), stalled());
     reports[1].age = Duration::ZERO;
     assert_eq!(leading.step(&reports, false, 121 * S), LeaderStep::Wait);
     assert!(leading.is_baking());
@@ -375,9 +375,9 @@ fn where_no_gateway_reports_it_is_waited_for_one_and_then_nothing_is_in_force() 
     let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
     next(&mut leading, &mut now, followed);
     let begun = now;
-    assert_eq!(next(&mut leading, &mut now, |_| Vec::new()), nobody());
+    assert_eq!(next(&mut leading, &mut now, |_| Vec::new()), stalled());
     assert_eq!(now - begun, 121 * S);
-    let LeaderStep::Stop(reason) = nobody() else {
+    let LeaderStep::Stop(reason) = stalled() else {
         unreachable!();
     };
     let said = reason.to_string();

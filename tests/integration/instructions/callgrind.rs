@@ -29,19 +29,19 @@ pub(super) struct Script {
 impl Script {
     /// Counts all of the gateway.
     pub(super) fn new() -> Self {
-        Self::only(&[])
+        Self::with("")
     }
 
-    /// Counts what these functions do, with what they call. None of them may call another.
-    pub(super) fn only(functions: &[&str]) -> Self {
+    /// Counts what a function does, with what it calls.
+    pub(super) fn only(function: &str) -> Self {
+        Self::with(&format!("'--toggle-collect={function}'"))
+    }
+
+    fn with(option: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         let script = Self { place };
-        let functions = functions.iter();
-        let only: String = functions
-            .map(|function| format!("'--toggle-collect={function}' "))
-            .collect();
         let valgrind = format!(
-            "#!/bin/sh\nexec valgrind -q --tool=callgrind --instr-atstart=no {only}\
+            "#!/bin/sh\nexec valgrind -q --tool=callgrind --instr-atstart=no {option} \
              --callgrind-out-file={} {BINARY} \"$@\"\n",
             dumps(&script.place).display()
         );

@@ -31,7 +31,7 @@ const SIDES: [(&str, &str); 2] = [
     reason = "a test says what it counts, and what not"
 )]
 pub(super) async fn count(counts: &mut Counts) {
-    let scripts = SIDES.map(|(_, function)| Script::only(&[function]));
+    let scripts = SIDES.map(|(_, function)| Script::only(function));
     let mut scene = FleetScene::prepared(2, AWAY, SETTINGS, named).await;
     for (at, script) in scripts.iter().enumerate() {
         let log = "info,tidegate::access=warn".to_owned();
@@ -49,7 +49,7 @@ pub(super) async fn count(counts: &mut Counts) {
     let warm = until("all are handed on", DEADLINE, async || {
         Ok(are_handed_on(&scene, 20).await.then_some(()))
     });
-    // What never is here is seen below.
+    // If that never is, no round counts below.
     let _ = warm.await;
     let (mut least, mut rounds) = ([u64::MAX; 2], 0);
     for _ in 0..ROUNDS_MAX {

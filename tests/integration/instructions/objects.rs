@@ -15,7 +15,7 @@ pub(super) async fn count(counts: &mut Counts) {
     // A second bucket would get hedges, which count too.
     let mut world = StorageWorld::with(1, &[], &[], "", 0).await;
     world.s3.put(REPOSITORY, "key", &OBJECT).await;
-    let script = Script::only(&[REQUEST]);
+    let script = Script::only(REQUEST);
     let log = [("RUST_LOG", "info,tidegate::access=warn".to_owned())];
     let s3 = world.add_gateway_from(&script.path(), SETTINGS, &log).await;
     let mut callgrind = script.counting(&world.gateways[1]);

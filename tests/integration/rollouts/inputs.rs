@@ -29,7 +29,7 @@ async fn an_unchanged_text_whose_row_was_changed_by_hand_is_stored_anew() {
         changed.told.contains("`tidegate policy push`"),
         "{changed:?}"
     );
-    // Whoever only looks at it is warned; an explanation would be one of what no gateway does.
+    // A user who only looks at it is warned; an explanation would be of what no gateway does.
     for (arguments, code) in [
         (&["show", "2"][..], 0),
         (&["show", "--text", "2"], 0),

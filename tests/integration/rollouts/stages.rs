@@ -242,7 +242,7 @@ async fn a_rollout_on_which_no_gateway_reports_puts_nothing_in_force_and_says_wh
     let status = scene.status().await;
     assert_eq!(status["in_force"]["revision"], 0, "{status}");
     assert_eq!(status["last"]["outcome"], "stopped", "{status}");
-    // In an emergency nobody needs to be alive.
+    // In an emergency no gateway needs to be alive.
     scene.push(TO_US).await;
     scene.roll_out_by_hand("1").await;
     scene.roll_out_by_hand("2").await;

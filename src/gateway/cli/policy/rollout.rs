@@ -226,10 +226,7 @@ fn text_line(event: &LeadEvent) -> String {
         Some(region) => format!("{region} {} %", f64::from(event.share) / 100.0),
         None => "shadow".to_owned(),
     };
-    let state = match is_passed_over {
-        true => "passed over",
-        false => event.state,
-    };
+    let state = event.state.replace('-', " ");
     let told = &event.told;
     let unjudged = match event.region.is_some() && told.unjudged && !is_passed_over {
         true => ", unjudged",

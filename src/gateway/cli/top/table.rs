@@ -181,9 +181,9 @@ fn region_row(region: &RegionEntry) -> [String; 14] {
     let drained = region.drained_for_s.filter(|it| *it > 0);
     let revision = region.revision.map(|it| it.to_string());
     // It counts for more than any bound; a region without a database has none.
-    let lag = match &*region.lag {
-        "unknown" => "?".to_owned(),
-        _ => millis(region.lag_ms),
+    let lag = match region.is_lag_unknown() {
+        true => "?".to_owned(),
+        false => millis(region.lag_ms),
     };
     [
         region.region.clone(),
