@@ -23,6 +23,8 @@ pub(super) enum Expiry {
     Idle,
     /// The client did not read the answer.
     Write,
+    /// Nothing arrived for a while: what HTTP holds for the connection can be given back.
+    Rest,
 }
 
 impl Expiry {
@@ -31,6 +33,7 @@ impl Expiry {
             Self::Header => "header",
             Self::Idle => "idle",
             Self::Write => "write",
+            Self::Rest => "rest",
         }
     }
 }
@@ -57,8 +60,13 @@ impl Activity {
         })
     }
 
-    pub(super) fn read(&self, bytes: usize) {
+    pub(super) fn read(&self, bytes: &[u8]) {
         self.state().read(bytes, Instant::now());
+    }
+
+    /// Sets whether the connection may rest when it is idle.
+    pub(super) fn let_rest(&self, may_rest: bool) {
+        self.state().may_rest = may_rest;
     }
 
     /// Bytes of the head that is being read; `None` while a request is in flight.
@@ -96,6 +104,7 @@ impl Activity {
         let mut state = self.state();
         state.head_since = None;
         state.idle_since = Instant::now();
+        state.may_rest = false;
     }
 
     /// Records that the system has ended the connection because the client took nothing.
@@ -231,6 +240,10 @@ struct State {
     write_blocked_since: Option<Instant>,
     multiplexed: bool,
     is_cut_off: bool,
+    may_rest: bool,
+    /// Whether what was read last ends with an empty line. Then no part of a head lies behind the last request:
+    /// anything that ends so has whole heads alone.
+    ends_whole: bool,
 }
 
 impl State {
@@ -243,14 +256,17 @@ impl State {
             write_blocked_since: None,
             multiplexed: false,
             is_cut_off: false,
+            may_rest: false,
+            ends_whole: false,
         }
     }
 
-    fn read(&mut self, bytes: usize, now: Instant) {
+    fn read(&mut self, bytes: &[u8], now: Instant) {
+        self.ends_whole = bytes.ends_with(b"\r\n\r\n");
         // On HTTP/2 bytes without a request are usually answers to pings.
         if self.in_flight == 0 && !self.multiplexed {
             self.head_since.get_or_insert(now);
-            self.head_bytes += bytes;
+            self.head_bytes += bytes.len();
         }
     }
 
@@ -279,7 +295,17 @@ impl State {
             (0, None) => Some((self.idle_since + limits.idle_timeout, Expiry::Idle)),
             _ => None,
         };
-        write.into_iter().chain(read).min_by_key(|(at, _)| *at)
+        let rest = self
+            .is_at_rest()
+            .then(|| (self.idle_since + limits.rest_after, Expiry::Rest));
+        let all = write.into_iter().chain(read).chain(rest);
+        all.min_by_key(|(at, _)| *at)
+    }
+
+    /// Whether HTTP holds nothing that is still needed: no part of a request, and none of an answer.
+    fn is_at_rest(&self) -> bool {
+        let is_idle = self.in_flight == 0 && self.head_since.is_none();
+        self.may_rest && is_idle && self.ends_whole && self.write_blocked_since.is_none()
     }
 }
 
@@ -301,7 +327,7 @@ mod tests {
     fn a_new_connection_has_the_header_timeout_to_send_its_first_head() {
         let start = Instant::now();
         let mut state = State::new(start);
-        state.read(1, after(start, 9));
+        state.read(b"G", after(start, 9));
         assert_eq!(
             state.deadline(&limits()),
             Some((after(start, 10), Expiry::Header))
@@ -318,8 +344,8 @@ mod tests {
             state.deadline(&limits()),
             Some((after(start, 75), Expiry::Idle))
         );
-        state.read(1, after(start, 50));
-        state.read(1, after(start, 55));
+        state.read(b"G", after(start, 50));
+        state.read(b"G", after(start, 55));
         assert_eq!(
             state.deadline(&limits()),
             Some((after(start, 60), Expiry::Header))
@@ -327,11 +353,38 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_rests_when_all_it_has_read_is_answered_and_all_answers_are_taken() {
+        let start = Instant::now();
+        let mut state = State::new(start);
+        let request = |state: &mut State, bytes: &[u8]| {
+            state.read(bytes, start);
+            state.begin(Version::HTTP_11);
+            state.end(start);
+        };
+        let idle = Some((after(start, 75), Expiry::Idle));
+        let rest = Some((start + limits().rest_after, Expiry::Rest));
+        request(&mut state, b"GET / HTTP/1.1\r\n\r\n");
+        assert_eq!(state.deadline(&limits()), idle, "it may not");
+        state.may_rest = true;
+        assert_eq!(state.deadline(&limits()), rest);
+        state.write_blocked(after(start, 60));
+        assert_eq!(state.deadline(&limits()), idle, "an answer is not taken");
+        state.write_blocked_since = None;
+        request(&mut state, b"GET / HTTP/1.1\r\n\r\nGET / HT");
+        assert_eq!(state.deadline(&limits()), idle, "a head has begun");
+        state.read(b"TP/1.1\r\n\r\n", start);
+        state.begin(Version::HTTP_11);
+        assert_eq!(state.deadline(&limits()), None, "a request is in flight");
+        state.end(start);
+        assert_eq!(state.deadline(&limits()), rest);
+    }
+
+    #[test]
     fn a_request_in_flight_has_no_deadline_here() {
         let start = Instant::now();
         let mut state = State::new(start);
         state.begin(Version::HTTP_11);
-        state.read(1, start);
+        state.read(b"G", start);
         assert_eq!(state.deadline(&limits()), None);
     }
 
@@ -342,13 +395,13 @@ mod tests {
         activity.note_body(true);
         let body = activity.open_body();
         drop(answer);
-        activity.read(100_000);
+        activity.read(&[b'x'; 100_000]);
         assert_eq!(activity.head_bytes(), None);
         assert_eq!(activity.deadline(&limits()), None);
         body.end();
         assert_eq!(activity.head_bytes(), Some(0));
         assert!(!activity.may_send_more());
-        activity.read(1);
+        activity.read(b"G");
         assert!(activity.may_send_more(), "a head has begun");
     }
 
@@ -381,7 +434,7 @@ mod tests {
         let mut state = State::new(start);
         state.begin(Version::HTTP_2);
         state.end(start);
-        state.read(1, after(start, 20));
+        state.read(b"G", after(start, 20));
         assert_eq!(
             state.deadline(&limits()),
             Some((after(start, 75), Expiry::Idle))

@@ -23,6 +23,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use super::activity::{Activity, Expiry};
 use super::client_body::ClientBody;
+use super::lent::lend;
 use super::metered::Metered;
 use super::stream_task::StreamTasks;
 use super::tls::{begins_tls, chose_http2, refuse_cleartext};
@@ -192,7 +193,7 @@ where
     /// Serves requests until HTTP ends, and what follows it.
     async fn exchange<T>(
         &self,
-        mut socket: Watched<T>,
+        socket: Watched<T>,
         protocol: Protocol,
         activity: &Arc<Activity>,
         is_tls: bool,
@@ -200,71 +201,128 @@ where
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let context = Arc::clone(&self.context);
         let ending = Arc::new(Ending {
-            drain: context.drain.clone(),
+            drain: self.context.drain.clone(),
             left: OnceLock::new(),
         });
-        let service = Tracked {
-            service: RefCell::new(context.service.clone()),
+        let service = || Tracked {
+            service: RefCell::new(self.context.service.clone()),
             peer: self.peer,
             activity: Arc::clone(activity),
             ending: Arc::clone(&ending),
             is_tls,
         };
-        let outcome = match protocol {
-            Protocol::Http1 => {
-                socket.limit_heads(head_bytes_max(&context.limits));
-                let connection = context
-                    .http1
-                    .serve_connection(TokioIo::new(socket), service);
-                let connection = pin!(connection.with_upgrades());
-                let close = http1::UpgradeableConnection::graceful_shutdown;
-                self.attend(connection, close, activity).await
-            }
-            Protocol::Http2 => {
-                socket.guard(head_bytes_max(&context.limits));
-                let connection = context
-                    .http2
-                    .serve_connection(TokioIo::new(socket), service);
-                // Boxed: it is larger, and most connections that stay open do not use HTTP/2.
-                let mut connection = Box::pin(connection);
-                let close = http2::Connection::graceful_shutdown;
-                self.attend(connection.as_mut(), close, activity).await
-            }
+        let end = match protocol {
+            Protocol::Http1 => self.exchange_http1(socket, service, activity).await?,
+            Protocol::Http2 => self.exchange_http2(socket, service(), activity).await,
         };
-        match (outcome, ending.left.get()) {
-            (Some(outcome), None) => outcome.map_err(BoxError::from),
+        match (end, ending.left.get()) {
+            (End::Http(outcome), None) => outcome.map_err(BoxError::from),
             // The connection has changed to another protocol, which continues until it ends or the
             // drain cuts it off.
-            (Some(Ok(())), Some(left)) => {
+            (End::Http(Ok(())), Some(left)) => {
                 left.tunnel.clone().run().await;
                 Ok(())
             }
-            (Some(Err(error)), Some(_)) => Err(error.into()),
-            (None, _) => Ok(()),
+            (End::Http(Err(error)), Some(_)) => Err(error.into()),
+            (End::CutOff | End::Rest, _) => Ok(()),
         }
     }
 
-    /// Waits for the end of HTTP on a connection; returns `None` if that was cut off.
-    async fn attend<C: Future>(
+    /// Serves requests one after the other. While the client is silent nothing is held but the socket.
+    async fn exchange_http1<T>(
+        &self,
+        mut socket: Watched<T>,
+        service: impl Fn() -> Tracked<S>,
+        activity: &Activity,
+    ) -> io::Result<End>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let context = &self.context;
+        socket.limit_heads(head_bytes_max(&context.limits));
+        let mut may_rest = true;
+        loop {
+            let (owner, lent) = lend(socket);
+            let connection = context
+                .http1
+                .serve_connection(TokioIo::new(lent), service());
+            // Boxed: it is most of the task, and is gone during a rest.
+            let mut connection = Box::pin(connection.with_upgrades());
+            let close = http1::UpgradeableConnection::graceful_shutdown;
+            activity.let_rest(may_rest);
+            let end = self.attend(connection.as_mut(), close, activity).await;
+            drop(connection);
+            socket = match (end, owner.take()) {
+                (End::Rest, Some(socket)) => socket,
+                (end, _closed) => return Ok(end),
+            };
+            may_rest = self.rest(&mut socket, activity).await?;
+        }
+    }
+
+    /// Waits for the client's next bytes, or its end. Returns false if there is another reason to close, which HTTP
+    /// then does.
+    async fn rest<T>(&self, socket: &mut Watched<T>, activity: &Activity) -> io::Result<bool>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        activity.let_rest(false);
+        tokio::select! {
+            biased;
+            outcome = socket.more() => outcome.map(|()| true),
+            () = closed(&self.closing) => Ok(false),
+            _ = expired(activity, &self.context.limits) => Ok(false),
+        }
+    }
+
+    /// Serves requests in streams.
+    async fn exchange_http2<T>(
+        &self,
+        mut socket: Watched<T>,
+        service: Tracked<S>,
+        activity: &Activity,
+    ) -> End
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let context = &self.context;
+        socket.guard(head_bytes_max(&context.limits));
+        let connection = context
+            .http2
+            .serve_connection(TokioIo::new(socket), service);
+        // Boxed: it is larger, and most connections that stay open do not use HTTP/2.
+        let mut connection = Box::pin(connection);
+        let close = http2::Connection::graceful_shutdown;
+        self.attend(connection.as_mut(), close, activity).await
+    }
+
+    /// Waits for the end of HTTP on a connection, or for its rest.
+    async fn attend<C>(
         &self,
         mut connection: Pin<&mut C>,
         close: fn(Pin<&mut C>),
         activity: &Activity,
-    ) -> Option<C::Output> {
+    ) -> End
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
         let limits = &self.context.limits;
         tokio::select! {
             biased;
-            outcome = connection.as_mut() => return Some(outcome),
+            outcome = connection.as_mut() => return End::Http(outcome),
             () = closed(&self.closing) => {}
             expiry = expired(activity, limits) => {
+                if expiry == Expiry::Rest {
+                    return End::Rest;
+                }
                 self.context.count_expired(expiry.as_str(), 1);
                 if expiry != Expiry::Idle {
-                    return None;
+                    return End::CutOff;
                 }
             }
         }
+        activity.let_rest(false);
         close(connection.as_mut());
         activity.restart_idle();
         let limits = Limits {
@@ -273,10 +331,20 @@ where
         };
         tokio::select! {
             biased;
-            outcome = connection.as_mut() => Some(outcome),
-            _ = expired(activity, &limits) => None,
+            outcome = connection.as_mut() => End::Http(outcome),
+            _ = expired(activity, &limits) => End::CutOff,
         }
     }
+}
+
+/// Why HTTP is not spoken on a connection any more.
+enum End {
+    /// It has ended.
+    Http(hyper::Result<()>),
+    /// The client was too slow, or did not close in time.
+    CutOff,
+    /// Nothing has come for a while.
+    Rest,
 }
 
 /// Sends at once, and lets the system end a connection whose client does not take what the system

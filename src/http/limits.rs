@@ -18,6 +18,9 @@ const ADMIN_CONNECTIONS_MAX: usize = 64 * 6 + 128;
 /// Browsers keep connections that a page needed no longer; scrapers come back later than this anyway.
 const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A busy connection never rests, and one that rests costs little when it is used again: two allocations.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
 /// One line in ten seconds shows that a problem persists and is still readable.
 pub(super) const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -33,6 +36,9 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Time a kept-alive connection may be without a request.
     pub idle_timeout: Duration,
+    /// Time without a request after which an HTTP/1 connection gives back its buffers; the next request allocates
+    /// them again.
+    pub rest_after: Duration,
     /// Time that a client may take no byte of an answer: a client that stopped reading (HTTP/1.1, or a
     /// whole HTTP/2 connection) or keeps the flow-control window of its stream shut (HTTP/2). Too high
     /// lets clients that do not read pin answers in memory.
@@ -91,6 +97,7 @@ impl From<&ServerSettings> for Limits {
             connections_max: settings.connections_max,
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
+            rest_after: REST_AFTER,
             write_timeout: settings.body_timeout,
             header_bytes_max: HEADER_BYTES_MAX,
             streams_max: STREAMS_MAX,

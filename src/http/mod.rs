@@ -52,6 +52,7 @@ mod flood_guard;
 mod linger;
 mod client_body;
 mod watched;
+mod lent;
 mod stream_task;
 mod late_error;
 mod pieces;

@@ -23,6 +23,8 @@ use super::*;
 /// Far beyond every limit of these tests: waiting so long means that something hangs.
 const HANG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
+/// Shorter than any silence in these tests.
+const RESTS_AFTER: Duration = Duration::from_millis(5);
 const BIG_BODY: usize = 32 << 20;
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
 
@@ -39,6 +41,7 @@ struct World {
 fn limits() -> Limits {
     Limits {
         drain_delay: Duration::ZERO,
+        rest_after: RESTS_AFTER,
         ..Limits::default()
     }
 }
@@ -368,6 +371,26 @@ async fn an_idle_connection_outlives_the_header_timeout_but_not_the_idle_timeout
     assert!(exchange(&mut socket, GET).await.starts_with("HTTP/1.1 200"));
     let lasted = closed(&mut socket).await;
     assert!(lasted > SHORT * 4, "closed after {lasted:?}");
+}
+
+#[tokio::test]
+async fn a_rest_loses_nothing_that_has_come() {
+    let world = start(limits());
+    let mut socket = world.connect().await;
+    let post = b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\n12\r\n\r\n";
+    let all = [GET, post, GET, GET].concat();
+    for step in [all.len(), GET.len(), GET.len() + 2, 2, 1] {
+        for piece in all.chunks(step) {
+            socket.write_all(piece).await.unwrap();
+            tokio::time::sleep(RESTS_AFTER * 2).await;
+        }
+        let mut answers = String::new();
+        while answers.matches("HTTP/1.1 200").count() < 4 {
+            let more = read_answer(&mut socket).await;
+            assert_ne!(more, "", "{step}: {answers}");
+            answers.push_str(&more);
+        }
+    }
 }
 
 #[tokio::test]

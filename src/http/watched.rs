@@ -34,7 +34,7 @@ pub(super) struct Watched<S> {
     head_bytes_max: Option<usize>,
     /// Counts floods, if the client uses HTTP/2.
     guard: Option<Box<FloodGuard>>,
-    /// The bytes that were read to detect the protocol; they are read again.
+    /// Bytes that were read to detect the protocol, or that ended a rest; they are read again.
     first: SmallVec<[u8; PREFACE.len()]>,
     /// What is read after the end.
     linger: Option<Linger>,
@@ -73,6 +73,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
         } else {
             Protocol::Http1
         })
+    }
+
+    /// Waits until the client sends something, or closes. What it sends is read again.
+    pub(super) async fn more(&mut self) -> io::Result<()> {
+        let mut piece = [0; PREFACE.len()];
+        let length = self.read(&mut piece).await?;
+        self.first.extend_from_slice(&piece[..length]);
+        Ok(())
     }
 
     /// Bounds the heads of requests, for a client that uses HTTP/1.
@@ -135,8 +143,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
         let limit = self.readable_bytes();
         self.socket.set_limit(limit);
         let outcome = Pin::new(&mut self.socket).poll_read(cx, buffer);
-        let read = buffer.filled().len() - before;
-        if read > 0 {
+        let read = &buffer.filled()[before..];
+        if !read.is_empty() {
             self.activity.read(read);
         }
         if let Some(mut guard) = self.guard.take() {

@@ -4,4 +4,5 @@ mod floods;
 mod frames;
 mod kit;
 mod renewal;
+mod rests;
 mod tls;
