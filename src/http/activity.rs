@@ -64,6 +64,11 @@ impl Activity {
         self.state().read(bytes, Instant::now());
     }
 
+    /// Records that HTTP has asked for more than has come.
+    pub(super) fn awaits_more(&self) {
+        self.state().awaits_more = true;
+    }
+
     /// Sets whether the connection may rest when it is idle.
     pub(super) fn let_rest(&self, may_rest: bool) {
         self.state().may_rest = may_rest;
@@ -244,6 +249,8 @@ struct State {
     /// Whether what was read last ends with an empty line. Then no part of a head lies behind the last request:
     /// anything that ends so has whole heads alone.
     ends_whole: bool,
+    /// Whether HTTP has asked for more since. Then no whole head is left either: it would be served first.
+    awaits_more: bool,
 }
 
 impl State {
@@ -258,11 +265,13 @@ impl State {
             is_cut_off: false,
             may_rest: false,
             ends_whole: false,
+            awaits_more: false,
         }
     }
 
     fn read(&mut self, bytes: &[u8], now: Instant) {
         self.ends_whole = bytes.ends_with(b"\r\n\r\n");
+        self.awaits_more = false;
         // On HTTP/2 bytes without a request are usually answers to pings.
         if self.in_flight == 0 && !self.multiplexed {
             self.head_since.get_or_insert(now);
@@ -305,7 +314,8 @@ impl State {
     /// Whether HTTP holds nothing that is still needed: no part of a request, and none of an answer.
     fn is_at_rest(&self) -> bool {
         let is_idle = self.in_flight == 0 && self.head_since.is_none();
-        self.may_rest && is_idle && self.ends_whole && self.write_blocked_since.is_none()
+        let is_all_read = self.ends_whole && self.awaits_more;
+        self.may_rest && is_idle && is_all_read && self.write_blocked_since.is_none()
     }
 }
 
@@ -360,6 +370,7 @@ mod tests {
             state.read(bytes, start);
             state.begin(Version::HTTP_11);
             state.end(start);
+            state.awaits_more = true;
         };
         let idle = Some((after(start, 75), Expiry::Idle));
         let rest = Some((start + limits().rest_after, Expiry::Rest));
@@ -376,6 +387,8 @@ mod tests {
         state.begin(Version::HTTP_11);
         assert_eq!(state.deadline(&limits()), None, "a request is in flight");
         state.end(start);
+        assert_eq!(state.deadline(&limits()), idle, "another may be read");
+        state.awaits_more = true;
         assert_eq!(state.deadline(&limits()), rest);
     }
 
