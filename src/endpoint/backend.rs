@@ -153,7 +153,7 @@ impl Backend {
     pub async fn serve(
         &self,
         backends: &Backends,
-        call: Call,
+        call: Box<Call>,
         account: &mut Account,
     ) -> Result<Response, Problem> {
         match self {
@@ -175,6 +175,7 @@ impl Backend {
                 position,
                 ..
             } => {
+                let call = *call;
                 let request = ProxiedRequest {
                     template: Arc::clone(template),
                     position: *position,

@@ -68,7 +68,7 @@ impl<'a> Journey<'a> {
     /// The problem to answer.
     pub(super) async fn serve(
         &self,
-        call: Call,
+        call: Box<Call>,
         account: &mut Account,
     ) -> Result<Response, Problem> {
         let regions = self.regions();
@@ -78,7 +78,7 @@ impl<'a> Journey<'a> {
         if starts_here && !(may_move && others()) {
             return serve_here(self.frontend, self.endpoint, call, account).await;
         }
-        let mut trip = self.begin(call).await?;
+        let mut trip = self.begin(*call).await?;
         for (at, region) in regions.iter().enumerate() {
             if !self.can_be_asked(region, &trip) {
                 continue;
@@ -161,7 +161,7 @@ impl<'a> Journey<'a> {
         if trip.parcel.time_left().is_zero() {
             return Ok(Asked::Failed(TunnelFailure::NoTime, Rest::There(None)));
         }
-        let call = trip.call();
+        let call = Box::new(trip.call());
         match serve_here(self.frontend, self.endpoint, call, account).await {
             Ok(response) => Ok(Asked::Served(response)),
             Err(problem) => match Unprocessed::of(problem.kind()) {

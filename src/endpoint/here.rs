@@ -14,7 +14,7 @@ use tidegate_policy::Decision;
 pub(super) async fn serve_here(
     frontend: &Frontend,
     endpoint: &Endpoint,
-    mut call: Call,
+    mut call: Box<Call>,
     account: &mut Account,
 ) -> Result<Response, Problem> {
     if call.claims.is_none() && matches!(endpoint.auth, EndpointAuth::Jwt) {

@@ -118,7 +118,8 @@ async fn answer(
         true => None,
         false => CachePlan::of(&reached, &decision, (&head, has_body), is_bound),
     };
-    let call = Call {
+    // Boxed: it is large, and each step would keep a copy.
+    let call = Box::new(Call {
         path: reached.path.into_owned(),
         path_values: reached.path_values,
         body,
@@ -129,7 +130,7 @@ async fn answer(
         time: time_for(hop, frontend.server.request_deadline),
         time_left: hop.map(|hop| hop.time),
         head,
-    };
+    });
     let plan = cache_plan.map(|plan| (routes.revision, plan));
     serve_call((frontend, &endpoint), plan, call, account).await
 }
@@ -158,7 +159,7 @@ async fn from_cache(
 async fn serve_call(
     (frontend, endpoint): (&Arc<Frontend>, &Arc<Endpoint>),
     plan: Option<(u64, CachePlan)>,
-    call: Call,
+    call: Box<Call>,
     account: &mut Account,
 ) -> Result<Response, Problem> {
     let (started, route) = (Instant::now(), call.route.clone());

@@ -63,7 +63,7 @@ impl Answered {
 /// States what happened to the request, as far as that is known.
 pub(super) async fn exchange(
     upstream: &Arc<Upstream>,
-    outgoing: Outgoing,
+    outgoing: &Outgoing,
     body: Option<Body>,
     patience: Patience,
 ) -> Result<Answered, UpstreamError> {
@@ -74,7 +74,7 @@ pub(super) async fn exchange(
         OpenUpload::new(upload)
     });
     let upload = open.as_ref().map(OpenUpload::upload);
-    let race = UpstreamRace::new(upstream, &outgoing, upload, patience);
+    let race = UpstreamRace::new(upstream, outgoing, upload, patience);
     let found = race.run().await?;
     let read_at = upload.and_then(|upload| match upload.state() {
         UploadState::Taken(at) => Some(at),

@@ -70,7 +70,7 @@ impl Proxy {
             time_left: shared.route.is_some().then_some(time),
             ..self.patience
         };
-        let answered = exchange(upstream, outgoing, None, patience).await;
+        let answered = exchange(upstream, &outgoing, None, patience).await;
         timing.upstream = asked_at.elapsed();
         let answered = answered.map_err(Problem::from)?;
         let said = answered.response.headers();

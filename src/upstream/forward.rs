@@ -100,7 +100,7 @@ impl Proxy {
             time_left,
             ..self.patience
         };
-        let answered = exchange(upstream, outgoing, body, patience).await;
+        let answered = exchange(upstream, &outgoing, body, patience).await;
         account.timing.upstream = started.elapsed();
         let answered = answered?;
         if let Some(read_at) = answered.read_at {

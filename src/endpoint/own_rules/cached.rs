@@ -118,7 +118,7 @@ impl OwnRules {
         tokio::spawn(carried(async move {
             let mut account = Account::default();
             // Its body is recorded as it is read.
-            if let Ok(answer) = refreshed.fetch(call, &mut account).await {
+            if let Ok(answer) = refreshed.fetch(Box::new(call), &mut account).await {
                 read_to_end(answer.into_body()).await;
             }
             stored.end_refresh(Instant::now());
@@ -131,7 +131,7 @@ impl OwnRules {
     /// The problem to answer.
     pub(in crate::endpoint) async fn fetch(
         self,
-        call: Call,
+        call: Box<Call>,
         account: &mut Account,
     ) -> Result<Response, Problem> {
         match self.plan.uses {
@@ -159,7 +159,7 @@ impl OwnRules {
 
     async fn fetch_to_store(
         self,
-        mut call: Call,
+        mut call: Box<Call>,
         account: &mut Account,
     ) -> Result<Response, Problem> {
         let request = call.head.headers.clone();

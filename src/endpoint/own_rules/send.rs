@@ -11,7 +11,7 @@ use crate::http::{Account, Problem};
 pub(in crate::endpoint) async fn send(
     frontend: &Frontend,
     endpoint: &Endpoint,
-    call: Call,
+    call: Box<Call>,
     account: &mut Account,
 ) -> Result<Response, Problem> {
     let route = call.route.clone();
