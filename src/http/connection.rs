@@ -348,7 +348,7 @@ enum End {
 }
 
 /// Sends at once, and lets the system end a connection whose client does not take what the system
-/// has already accepted: such a rest is not seen here.
+/// has already accepted: what is left there is not seen here.
 fn set_options(socket: &TcpStream, limits: &Limits) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let timeout = limits.write_timeout + SYSTEM_MARGIN;

@@ -12,7 +12,7 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 const STREAMS_MAX: u32 = 128;
 
 /// Connections of the admin listener: 64 viewers of the page with the six that a browser opens to one server,
-/// and 128 for scrapers, probes and operators. An idle one takes about 13 KiB, all of them less than 7 MiB.
+/// and 128 for scrapers, probes and operators. One that was just used takes about 14 KiB, all of them 7 MiB.
 const ADMIN_CONNECTIONS_MAX: usize = 64 * 6 + 128;
 
 /// Browsers keep connections that a page needed no longer; scrapers come back later than this anyway.

@@ -117,18 +117,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
     }
 }
 
-/// Head and body of a small answer in one buffer: a write of one buffer costs the kernel less than
-/// one of two, and the difference exceeds the cost of such a short copy.
-fn joined(slices: &[io::IoSlice<'_>]) -> Option<SmallVec<[u8; JOINED_BYTES_MAX]>> {
+/// Whether head and body of an answer are better written as one buffer: that costs the kernel less than
+/// two, and the difference exceeds the cost of such a short copy.
+fn is_better_joined(slices: &[io::IoSlice<'_>]) -> bool {
     let length: usize = slices.iter().map(|slice| slice.len()).sum();
-    if slices.len() < 2 || length > JOINED_BYTES_MAX {
-        return None;
-    }
-    let mut bytes = SmallVec::new();
-    for slice in slices {
-        bytes.extend_from_slice(slice);
-    }
-    Some(bytes)
+    slices.len() > 1 && length <= JOINED_BYTES_MAX
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
@@ -181,9 +174,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = match joined(slices) {
-            Some(bytes) => Pin::new(self.socket.get_mut()).poll_write(cx, &bytes),
-            None => Pin::new(self.socket.get_mut()).poll_write_vectored(cx, slices),
+        let socket = Pin::new(self.socket.get_mut());
+        let outcome = match is_better_joined(slices) {
+            true => {
+                // Here, because returning it would copy all of it.
+                let mut bytes = SmallVec::<[u8; JOINED_BYTES_MAX]>::new();
+                slices.iter().for_each(|it| bytes.extend_from_slice(it));
+                socket.poll_write(cx, &bytes)
+            }
+            false => socket.poll_write_vectored(cx, slices),
         };
         if let (Some(guard), Poll::Ready(Ok(written))) = (&mut self.guard, &outcome) {
             let mut rest = *written;
@@ -278,8 +277,9 @@ mod tests {
         activity.let_rest(true);
         let mut watched = Watched::new(socket, Arc::clone(&activity));
         let next = || activity.deadline(&Limits::default()).unwrap().1;
-        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-        watched.read(&mut [0; 64]).await.unwrap();
+        let mut head = *b"GET / HTTP/1.1\r\n\r\n";
+        client.write_all(&head).await.unwrap();
+        watched.read_exact(&mut head).await.unwrap();
         drop(activity.begin(Version::HTTP_11));
         // hyper may have more heads in its buffer, and pauses after so many requests.
         assert_eq!(next(), Expiry::Idle);
