@@ -25,7 +25,7 @@ async fn answer(client: &mut impl Stream) {
     assert!(read.starts_with(b"HTTP/1.1 200"), "{read:?}");
 }
 
-/// Asks over connections that rest meanwhile; what each costs then is at most so many bytes.
+/// Asks over connections before and after a rest, in which each costs so many bytes at most.
 async fn check<S: Stream>(edge: &Edge, connect: impl AsyncFn() -> S, bytes_max: f64) {
     let memory = async || edge.metric("process_resident_memory_bytes").await;
     // The first ones allocate what all need.
@@ -52,8 +52,8 @@ async fn check<S: Stream>(edge: &Edge, connect: impl AsyncFn() -> S, bytes_max: 
     let what = format!("a connection takes {bytes_max} bytes or less");
     until(&what, DEADLINE, at_rest).await.unwrap();
     for client in &mut clients {
-        // Its second half comes after another rest.
         client.write_all(REQUEST).await.unwrap();
+        // There is no rest while a head has begun.
         client.write_all(&REQUEST[..20]).await.unwrap();
         answer(client).await;
     }
