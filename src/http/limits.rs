@@ -18,7 +18,8 @@ const ADMIN_CONNECTIONS_MAX: usize = 64 * 6 + 128;
 /// Browsers keep connections that a page needed no longer; scrapers come back later than this anyway.
 const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A busy connection never rests, and one that rests costs little when it is used again: two allocations.
+/// A busy connection never rests, and one that rests costs little when it is used again: a few allocations and
+/// one more system call.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// One line in ten seconds shows that a problem persists and is still readable.
